@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * guest_memory: guest-physical ranges to places in RAM files, checked
+ *
+ * The front end (the VMM) describes guest RAM as regions, each a window of a
+ * file.  A struct ram_file is one such file, identified by (device, inode) and
+ * mapped once, however many regions name it.  A struct run is a piece of a
+ * ram_file; it holds a reference, so that what a resource is made of stays
+ * mapped when the front end changes the table.
+ *
+ * Nothing here knows a VMM, vhost-user or virtio-gpu type.
+ *
+ * Threads: a struct guest_memory belongs to the thread that runs the rings.
+ * Reference counts of ram_files are atomic: runs may be put by any thread.
+ */
+#ifndef GUEST_MEMORY_H
+#define GUEST_MEMORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define GUEST_MEMORY_MAX_REGIONS 64
+
+struct ram_file;
+struct guest_memory;
+
+/**
+ * struct run - contiguous bytes of one RAM file
+ * @file: holds a reference if the run is owned (see run_list)
+ * @offset: bytes from the start of the file
+ * @length: bytes, not 0
+ */
+struct run {
+	struct ram_file *file;
+	uint64_t offset;
+	uint64_t length;
+};
+
+/**
+ * struct guest_region - one region as the front end describes it
+ * @guest_addr: guest-physical address of its first byte
+ * @size: bytes
+ * @user_addr: the front end's own address of it (ring addresses are given so)
+ * @fd_offset: bytes into the file
+ * @fd: the file; stays the caller's
+ */
+struct guest_region {
+	uint64_t guest_addr;
+	uint64_t size;
+	uint64_t user_addr;
+	uint64_t fd_offset;
+	int fd;
+};
+
+/*
+ * All functions that can fail return 0 or a negative errno, and leave their
+ * outputs alone when they fail.
+ */
+
+struct guest_memory *guest_memory_new(void);
+void guest_memory_free(struct guest_memory *gm);
+
+/*
+ * Replace the whole table.  Refused as a whole (-EINVAL): more than
+ * GUEST_MEMORY_MAX_REGIONS, size 0, an address or file range that wraps,
+ * guest or user ranges that overlap, a file that ends before its region.
+ * Runs taken from the old table stay valid.
+ */
+int guest_memory_set(struct guest_memory *gm, const struct guest_region *regions, unsigned int nr);
+
+/*
+ * Append the pieces that [addr, addr + len) lies in to @runs (borrowed, not
+ * referenced: good until the next guest_memory_set()).  A range may cross
+ * regions that are adjacent in guest addresses.  -EFAULT: a byte of it is not
+ * in guest memory; -E2BIG: more than @max pieces; -EINVAL: len 0.  Returns the
+ * number of pieces.
+ */
+int guest_memory_resolve(struct guest_memory *gm, uint64_t addr, uint64_t len, struct run *runs,
+			 unsigned int max);
+
+/* A host pointer to [addr, addr + len) if it is contiguous here, else NULL. */
+void *guest_memory_pointer(struct guest_memory *gm, uint64_t addr, uint64_t len);
+/* The same for an address in the front end's own address space. */
+void *guest_memory_user_pointer(struct guest_memory *gm, uint64_t user_addr, uint64_t len);
+
+/* Checked copies for small things in untrusted memory; -EFAULT. */
+int guest_memory_read(struct guest_memory *gm, uint64_t addr, void *to, size_t len);
+int guest_memory_write(struct guest_memory *gm, uint64_t addr, const void *from, size_t len);
+
+/*
+ * Make sure that every page of @run exists and is mapped here, writable: RAM
+ * that the guest never touched may not be there, and if its file system is full
+ * an access is a SIGBUS.  -ENOMEM: a page cannot be had.  Kernels before 5.14
+ * cannot do it; then 0, and all is as if it had not been asked.
+ */
+int guest_memory_populate(const struct run *run);
+/* Bytes of guest memory, regions of the same file counted as often as they are there. */
+uint64_t guest_memory_bytes(const struct guest_memory *gm);
+
+/* The run's first byte in this process. */
+void *run_pointer(const struct run *run);
+/* The descriptor of the file (borrowed), for views such as udmabuf. */
+int ram_file_fd(const struct ram_file *file);
+struct ram_file *ram_file_get(struct ram_file *file);
+void ram_file_put(struct ram_file *file);
+
+/**
+ * struct run_list - what a resource is made of
+ * @runs: owned runs, in the order of the resource's bytes
+ * @ends: @ends[i]: bytes of the resource that lie in runs 0 to i
+ * @nr: how many
+ * @capacity: how many fit, grows by doubling
+ *
+ * Invariant: no run continues its predecessor in the same file (they would
+ * have been merged), so memory is O(runs).
+ */
+struct run_list {
+	struct run *runs;
+	uint64_t *ends;
+	size_t nr;
+	size_t capacity;
+};
+
+void run_list_init(struct run_list *list);
+/* Add @run's bytes at the end, merging; takes a reference of its own. */
+int run_list_append(struct run_list *list, const struct run *run);
+uint64_t run_list_bytes(const struct run_list *list);
+/* Give back what doubling left over. */
+void run_list_trim(struct run_list *list);
+void run_list_destroy(struct run_list *list);
+
+/*
+ * The piece of the resource that starts at @offset: pointer to its first byte,
+ * and in *len how many bytes follow in the same run.  NULL at or past the end.
+ * O(log runs).
+ */
+void *run_list_piece(const struct run_list *list, uint64_t offset, uint64_t *len);
+
+#endif /* GUEST_MEMORY_H */
