@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gpu_device: virtio-gpu commands, resources, contexts and fences
+ *
+ * The device behind the rings, without the rings: the transport hands in one
+ * request at a time as bytes that are already its own copy, and is called back
+ * with the answer, at once or later.  Nothing here knows vhost-user.
+ *
+ * Threads: every function is called by the one thread that runs the rings.
+ * Renderers may have threads of their own; what they finish comes back through
+ * gpu_device_fd() and gpu_device_dispatch(), on the ring thread.
+ */
+#ifndef GPU_DEVICE_H
+#define GPU_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* Requests that are pending at a time; the transport should not hand in more. */
+#define GPU_DEVICE_MAX_PENDING 4096
+/* Bytes of the largest answer. */
+#define GPU_DEVICE_MAX_ANSWER 1024
+
+struct gpu_device;
+struct guest_memory;
+
+/**
+ * struct gpu_limits - what the device takes from a guest
+ * @max_userptr_bytes: bytes of one userptr resource
+ * @max_segments: entries of one userptr resource
+ * @max_entries: entries of one command
+ * @max_total_segments: runs of all resources together
+ */
+struct gpu_limits {
+	uint64_t max_userptr_bytes;
+	uint32_t max_segments;
+	uint32_t max_entries;
+	uint64_t max_total_segments;
+};
+
+/**
+ * struct gpu_config - what the command line decides
+ * @limits: see there
+ * @userptr: offer VIRTIO_GPU_F_RESOURCE_USERPTR
+ * @userptr_rdonly: accept read-only userptr resources
+ * @loopback: offer the reference context
+ * @allow_inject: let the loopback context arm faults (tests)
+ * @access_platform: offer VIRTIO_F_ACCESS_PLATFORM (tests: the guest then puts
+ *	the device behind its DMA API)
+ * @verbose: log one line per event to stderr
+ */
+struct gpu_config {
+	struct gpu_limits limits;
+	bool userptr;
+	bool userptr_rdonly;
+	bool loopback;
+	bool allow_inject;
+	bool access_platform;
+	bool verbose;
+};
+
+/**
+ * struct gpu_request - a request that the transport wants answered
+ * @opaque: the transport's
+ *
+ * Embedded by the transport in what it needs to answer (the descriptors).
+ * Owned by the device from gpu_device_command() until it calls respond().
+ */
+struct gpu_request {
+	void *opaque;
+};
+
+/**
+ * struct gpu_transport - the device's way back
+ * @respond: answer @req with @len bytes and forget it; a transport whose ring
+ *	is gone drops the answer
+ * @opaque: first argument
+ */
+struct gpu_transport {
+	void (*respond)(void *opaque, struct gpu_request *req, const void *data, size_t len);
+	void *opaque;
+};
+
+struct gpu_device *gpu_device_new(const struct gpu_config *config,
+				  const struct gpu_transport *transport, struct guest_memory *gm);
+/* Waits for the renderers' threads; pending requests are not answered. */
+void gpu_device_free(struct gpu_device *dev);
+
+/* Virtio feature bits (VIRTIO_GPU_F_* and VIRTIO_F_*) that the device offers. */
+uint64_t gpu_device_features(const struct gpu_device *dev);
+/* What the driver accepted; commands of a feature it did not accept are unknown. */
+void gpu_device_set_features(struct gpu_device *dev, uint64_t features);
+
+/* The configuration space; reads past its end give zeroes. */
+void gpu_device_read_config(struct gpu_device *dev, uint32_t offset, void *data, size_t len);
+void gpu_device_write_config(struct gpu_device *dev, uint32_t offset, const void *data, size_t len);
+
+/*
+ * One request.  @data is the transport's copy, good until the call returns.
+ * @queue is 0 (control) or 1 (cursor); @resp_capacity the bytes that fit in
+ * the guest's answer buffers.  Answers with respond() exactly once, now or
+ * later, or never if the device is reset first (see gpu_device_reset()).
+ */
+void gpu_device_command(struct gpu_device *dev, unsigned int queue, const void *data, size_t len,
+			size_t resp_capacity, struct gpu_request *req);
+
+/*
+ * Back to the state after gpu_device_new(): waits until no renderer touches
+ * guest memory any more, drops all contexts, resources and armed faults, and
+ * answers every pending request with ERR_UNSPEC, in the order they came.
+ */
+void gpu_device_reset(struct gpu_device *dev);
+
+/* Readable when gpu_device_dispatch() has something to do. */
+int gpu_device_fd(const struct gpu_device *dev);
+void gpu_device_dispatch(struct gpu_device *dev);
+
+/* The statistics of --help, one "name: value" a line. */
+void gpu_device_print_stats(const struct gpu_device *dev, FILE *to);
+
+#endif /* GPU_DEVICE_H */
