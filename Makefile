@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+#
+# Builds, runs and tests everything of this project; `make help` lists what
+# there is to ask for.  Everything that is built goes below $(O), downloads and
+# the compiler cache below ~/.cache/virtio-gpu-userptr.
+#
+# The work is done by scripts/; here is what depends on what.  Each step looks
+# by itself for what there is to do, so all targets are phony, and each can be
+# interrupted and run again.
+
+# One thing at a time: each step uses all processors by itself.
+.NOTPARALLEL:
+
+O ?= build
+# A name of its own: what kbuild and sub-makes call O and KSRC is not this.
+override BUILD := $(abspath $(O))
+export BUILD KSRC FILE RUN ACCEL
+
+JOBS := $(shell nproc)
+KERNEL_TREE := $(BUILD)/linux-7.2
+Q := $(if $(filter 1,$(V)),,@)
+SUBMAKE = +$(Q)$(MAKE) --no-print-directory -j$(JOBS)
+
+# scripts/run-tests builds everything once and then runs each layer with
+# BUILT=1, which is a promise that there is nothing left to build.
+ifeq ($(BUILT),1)
+built =
+else
+built = $(1)
+endif
+
+.PHONY: all help deps kernel-source kernel host tools demo test test-full \
+	test-kunit test-host test-uml check format clean distclean
+
+## all: build the guest kernel, the host device and the tools (the default)
+all: kernel host tools
+
+## help: this list
+help:
+	@echo 'make [TARGET] [O=build folder] [KSRC=kernel tree] [V=1]'
+	@echo
+	@sed -n 's/^## \([^:]*\): /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
+		awk -F '|' '{ printf "  %-18s %s\n", $$1, $$2 }'
+	@echo
+	@echo '  O=DIR      build below DIR instead of ./build'
+	@echo '  KSRC=DIR   use a copy of the kernel tree DIR instead of the package'
+	@echo '  FILE=FILE  what the demo reads'
+	@echo '  V=1        show the commands'
+
+## deps: install the Debian packages that are needed and missing
+deps:
+	$(Q)scripts/deps
+
+## kernel-source: bring Linux 7.2 and lay this project's files and patches over it
+kernel-source: deps
+	$(Q)scripts/fetch-linux
+	$(Q)scripts/lay-tree
+
+## kernel: build the guest kernel for User-Mode Linux
+kernel: kernel-source
+	$(Q)scripts/build-um
+
+## host: build the vhost-user device
+host: deps
+	$(SUBMAKE) -C host O=$(BUILD)/host all
+
+## tools: build the programs that run in the guest
+tools: kernel-source
+	$(SUBMAKE) -C tools O=$(BUILD)/tools KSRC=$(KERNEL_TREE) all
+
+## demo: hash and invert a file's bytes in a guest process's own memory (FILE=)
+demo: $(call built,kernel host tools)
+	$(Q)tools/testing/run-demo
+
+## test: check and every test layer; the last line is the sum of all
+test: deps
+	+$(Q)MAKE='$(MAKE)' scripts/run-tests check test-kunit test-host test-uml
+
+## test-full: clean first, then test: nothing is reused but the compiler cache
+test-full: clean test
+
+## test-kunit: the driver's KUnit tests, in User-Mode Linux
+test-kunit: $(call built,kernel)
+	$(Q)tools/testing/run-kunit
+
+## test-host: the device's unit tests, with sanitizers
+test-host: $(call built,deps)
+	$(SUBMAKE) -C host O=$(BUILD)/host test
+
+## test-uml: tests in a guest against the real device
+test-uml: $(call built,kernel host tools)
+	$(Q)tools/testing/run-uml-tests
+
+# The parts of `make check`, each a target of its own.
+CHECKS := checkpatch build sparse kconfig-off kernel-doc shellcheck format headers
+
+## check: all static checks; the parts follow
+## check-checkpatch: checkpatch --strict on our patches and kernel files
+## check-build: our kernel files with W=1
+## check-sparse: sparse on our kernel files
+## check-kconfig-off: the driver compiles with our option off
+## check-kernel-doc: kernel-doc -Werror on our kernel files
+## check-shellcheck: shellcheck on all scripts
+## check-format: clang-format on host/ and tools/
+## check-headers: each of our headers compiles on its own
+check: $(call built,kernel-source)
+	$(Q)scripts/check $(CHECKS)
+
+.PHONY: $(addprefix check-,$(CHECKS))
+$(addprefix check-,$(CHECKS)): check-%: $(call built,kernel-source)
+	$(Q)scripts/check $*
+
+## format: rewrite host/ and tools/ with clang-format
+format: deps
+	$(Q)find host tools -name '*.[ch]' -print0 | xargs -0 -r clang-format -i
+
+## clean: remove what was built; the kernel tree's source stays
+clean:
+	$(Q)scripts/clean
+
+## distclean: remove the build folder; downloads and the compiler cache stay
+distclean:
+	$(Q)scripts/clean --all
