@@ -1,0 +1,930 @@
+// SPDX-License-Identifier: MIT
+/*
+ * userptr-fault-test: what userptr resources do when something says no
+ *
+ * Limits of the user and of the device, devices that lack a feature, devices
+ * that answer errors, answer late, never answer, die or are taken away, and
+ * processes that are killed at any point.  Runs in the guest.
+ *
+ * Invariant: see userptr-test-session.h.  The fixtures "unplugged" and "dying"
+ * use their device up: a boot of its own each.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <time.h>
+
+#include "userptr-test-session.h"
+
+/* What the runner gives to the device "SMALL". */
+#define SMALL_BYTES MIB(1)
+#define SMALL_SEGMENTS 64u
+#define SMALL_ENTRIES 16u
+/* Non-fatal signals are let in after a second without an answer. */
+#define PATIENCE_MS 1000
+
+/* ---- limits of the user --------------------------------------------------- */
+
+FIXTURE(limit)
+{
+	struct session session;
+	struct region region;
+};
+
+FIXTURE_SETUP(limit)
+{
+	memset(&self->region, 0, sizeof(self->region));
+	session_begin(_metadata, &self->session, "MAIN");
+	if (self->session.node)
+		ASSERT_EQ(0, region_alloc(&self->region, 64));
+}
+
+FIXTURE_TEARDOWN(limit)
+{
+	session_end(_metadata, &self->session);
+	region_free(&self->region);
+}
+
+struct limit_arg {
+	struct session *session;
+	uint8_t *addr;
+	uid_t uid;
+	int turn[2];
+	int done[2];
+};
+
+static int register_pages(struct limit_arg *arg, size_t pages, struct vg_bo *bo)
+{
+	return vg_userptr_create(arg->session->vg.fd, arg->addr, pages * PAGE, 0, bo);
+}
+
+/* 16 pages is the limit: 16 fit, 17 do not, nor does one more. */
+static int at_the_limit(void *opaque)
+{
+	struct limit_arg *arg = opaque;
+	int fd = arg->session->vg.fd;
+	struct vg_bo bo, more;
+
+	CHECK(!become_user(arg->uid, 16 * PAGE));
+	CHECK(register_pages(arg, 17, &bo) == -ENOMEM);
+	CHECK(vg_status_kib("VmPin") == 0);
+	CHECK(!register_pages(arg, 16, &bo));
+	CHECK(vg_status_kib("VmPin") == 64);
+	CHECK(register_pages(arg, 1, &more) == -ENOMEM);
+	CHECK(!vg_bo_close(fd, bo.handle));
+	CHECK(!vg_wait_status_kib("VmPin", 0, SETTLE_MS));
+	CHECK(!register_pages(arg, 16, &bo));
+	CHECK(!vg_bo_close(fd, bo.handle));
+	return 0;
+}
+
+TEST_F(limit, exact)
+{
+	struct limit_arg arg = { .session = &self->session, .addr = self->region.addr };
+	struct loopback_stats delta;
+
+	arg.uid = 3001;
+	EXPECT_EQ(0, child_result(run_child(at_the_limit, &arg)));
+	ASSERT_EQ(0, stats_since(&self->session, &delta));
+	EXPECT_EQ(2, delta.userptr_created);
+	EXPECT_EQ(0, delta.errors);
+}
+
+static int with_limit_zero(void *opaque)
+{
+	struct limit_arg *arg = opaque;
+	struct vg_bo bo;
+
+	CHECK(!become_user(arg->uid, 0));
+	CHECK(register_pages(arg, 1, &bo) == -EPERM);
+	CHECK(vg_status_kib("VmPin") == 0);
+	return 0;
+}
+
+TEST_F(limit, zero)
+{
+	struct limit_arg arg = { .session = &self->session, .addr = self->region.addr };
+
+	arg.uid = 3002;
+	EXPECT_EQ(0, child_result(run_child(with_limit_zero, &arg)));
+	expect_untouched(_metadata, &self->session);
+}
+
+static int with_capability(void *opaque)
+{
+	const struct rlimit none = { 0 };
+	struct limit_arg *arg = opaque;
+	struct vg_bo bo;
+
+	CHECK(!setrlimit(RLIMIT_MEMLOCK, &none));
+	CHECK(!register_pages(arg, 64, &bo));
+	CHECK(vg_status_kib("VmPin") == 256);
+	CHECK(!vg_bo_close(arg->session->vg.fd, bo.handle));
+	return 0;
+}
+
+TEST_F(limit, lifted_by_cap_ipc_lock)
+{
+	struct limit_arg arg = { .session = &self->session, .addr = self->region.addr };
+
+	EXPECT_EQ(0, child_result(run_child(with_capability, &arg)));
+}
+
+/* What one process of a user has pinned, another cannot pin any more. */
+static int limit_holder(void *opaque)
+{
+	struct limit_arg *arg = opaque;
+	struct vg_bo bo;
+	char token;
+
+	CHECK(!become_user(arg->uid, 16 * PAGE));
+	CHECK(!register_pages(arg, 12, &bo));
+	CHECK(write(arg->done[1], "1", 1) == 1);
+	CHECK(read(arg->turn[0], &token, 1) == 1);
+	CHECK(!vg_bo_close(arg->session->vg.fd, bo.handle));
+	CHECK(!vg_wait_status_kib("VmPin", 0, SETTLE_MS));
+	return 0;
+}
+
+static int limit_rival(void *opaque)
+{
+	struct limit_arg *arg = opaque;
+	struct vg_bo bo;
+
+	CHECK(!become_user(arg->uid, 16 * PAGE));
+	CHECK(register_pages(arg, 5, &bo) == -ENOMEM);
+	CHECK(!register_pages(arg, 4, &bo));
+	CHECK(!vg_bo_close(arg->session->vg.fd, bo.handle));
+	return 0;
+}
+
+TEST_F(limit, counts_per_user)
+{
+	struct limit_arg arg = { .session = &self->session, .addr = self->region.addr };
+	char token;
+	pid_t holder;
+
+	arg.uid = 3003;
+	ASSERT_EQ(0, pipe(arg.turn));
+	ASSERT_EQ(0, pipe(arg.done));
+	holder = run_child(limit_holder, &arg);
+	ASSERT_LT(0, holder);
+	ASSERT_EQ(1, read(arg.done[0], &token, 1));
+	EXPECT_EQ(0, child_result(run_child(limit_rival, &arg)));
+	ASSERT_EQ(1, write(arg.turn[1], "1", 1));
+	EXPECT_EQ(0, child_result(holder));
+}
+
+/* The release is not instant, but the next registration must not notice. */
+static int loop_at_the_limit(void *opaque)
+{
+	struct limit_arg *arg = opaque;
+	struct vg_bo bo;
+	int i;
+
+	CHECK(!become_user(arg->uid, 16 * PAGE));
+	for (i = 0; i < 300; i++) {
+		CHECK(!register_pages(arg, 16, &bo));
+		CHECK(!vg_bo_close(arg->session->vg.fd, bo.handle));
+	}
+	return 0;
+}
+
+TEST_F(limit, register_and_close_in_a_loop)
+{
+	struct limit_arg arg = { .session = &self->session, .addr = self->region.addr };
+	struct loopback_stats delta;
+
+	arg.uid = 3004;
+	EXPECT_EQ(0, child_result(run_child(loop_at_the_limit, &arg)));
+	EXPECT_EQ(0, wait_no_resources(&self->session.vg, SETTLE_MS));
+	ASSERT_EQ(0, stats_since(&self->session, &delta));
+	EXPECT_EQ(300, delta.userptr_created);
+	EXPECT_EQ(300, delta.userptr_destroyed);
+}
+
+/* ---- limits of the device ------------------------------------------------- */
+
+FIXTURE(small)
+{
+	struct session session;
+	struct region region;
+};
+
+FIXTURE_SETUP(small)
+{
+	memset(&self->region, 0, sizeof(self->region));
+	session_begin(_metadata, &self->session, "SMALL");
+}
+
+FIXTURE_TEARDOWN(small)
+{
+	session_end(_metadata, &self->session);
+	region_free(&self->region);
+}
+
+TEST_F(small, max_size)
+{
+	struct session *session = &self->session;
+	uint64_t value;
+
+	ASSERT_EQ(0, vg_getparam(session->vg.fd, VIRTGPU_PARAM_USERPTR_MAX_SIZE, &value));
+	EXPECT_EQ(SMALL_BYTES, value);
+	/* In fewer pieces than the device's other limit allows. */
+	ASSERT_EQ(0, region_huge(&self->region, SMALL_BYTES / PAGE + 1));
+	ASSERT_GE(SMALL_SEGMENTS, self->region.runs);
+	EXPECT_EQ(-E2BIG, try_create(session, self->region.addr, SMALL_BYTES + PAGE, 0));
+	expect_untouched(_metadata, session);
+	EXPECT_EQ(0, try_create(session, self->region.addr, SMALL_BYTES, 0));
+}
+
+TEST_F(small, max_segments)
+{
+	struct session *session = &self->session;
+	struct region *region = &self->region;
+	struct loopback_stats delta;
+	struct vg_bo bo;
+
+	ASSERT_EQ(0, region_scattered(region, SMALL_SEGMENTS + 1));
+	EXPECT_EQ(-E2BIG, create(session, region, 0, &bo));
+	expect_untouched(_metadata, session);
+	region_free(region);
+	ASSERT_EQ(0, region_scattered(region, SMALL_SEGMENTS));
+	ASSERT_EQ(0, create(session, region, 0, &bo));
+	EXPECT_TRUE(same_digest(&session->vg, bo.res, region->addr, region->size));
+	/* And no command carried more than the device takes. */
+	ASSERT_EQ(0, stats_since(session, &delta));
+	EXPECT_EQ(SMALL_SEGMENTS / SMALL_ENTRIES, delta.userptr_commands);
+	EXPECT_EQ(0, delta.errors);
+	EXPECT_EQ(0, vg_bo_close(session->vg.fd, bo.handle));
+}
+
+/* ---- devices that lack something ------------------------------------------- */
+
+FIXTURE(lacking)
+{
+	struct session session;
+	struct region region;
+};
+
+FIXTURE_VARIANT(lacking)
+{
+	const char *device;
+	int userptr;
+};
+
+#define LACKING_VARIANT(name, variable, has_userptr)            \
+	FIXTURE_VARIANT_ADD(lacking, name)                      \
+	{                                                       \
+		.device = (variable), .userptr = (has_userptr), \
+	}
+
+LACKING_VARIANT(userptr, "NOUSERPTR", 0);
+LACKING_VARIANT(direct_access, "DMA", 0);
+LACKING_VARIANT(read_only, "NORDONLY", 1);
+
+FIXTURE_SETUP(lacking)
+{
+	memset(&self->region, 0, sizeof(self->region));
+	session_begin(_metadata, &self->session, variant->device);
+	if (self->session.node)
+		ASSERT_EQ(0, region_alloc(&self->region, 8));
+}
+
+FIXTURE_TEARDOWN(lacking)
+{
+	session_end(_metadata, &self->session);
+	region_free(&self->region);
+}
+
+TEST_F(lacking, refused)
+{
+	struct session *session = &self->session;
+	const struct region *region = &self->region;
+	uint64_t value;
+
+	EXPECT_EQ(0, vg_getparam(session->vg.fd, VIRTGPU_PARAM_USERPTR, &value));
+	EXPECT_EQ(variant->userptr, value);
+	EXPECT_EQ(-EOPNOTSUPP,
+		  try_create(session, region->addr, region->size, VIRTGPU_USERPTR_RDONLY));
+	if (!variant->userptr)
+		EXPECT_EQ(-EOPNOTSUPP, try_create(session, region->addr, region->size, 0));
+	expect_untouched(_metadata, session);
+	if (variant->userptr)
+		EXPECT_EQ(0, try_create(session, region->addr, region->size, 0));
+	/* The rest of the driver works as ever: the session's blob does. */
+	EXPECT_EQ(0, vg_fill(&session->vg, session->vg.result.res, VG_RESULT_DATA, 1, 0x5c));
+	EXPECT_EQ(0x5c, session->vg.map[VG_RESULT_DATA]);
+}
+
+/* ---- devices that answer errors --------------------------------------------- */
+
+FIXTURE(error)
+{
+	struct session session;
+	struct region region;
+};
+
+FIXTURE_VARIANT(error)
+{
+	uint32_t answer;
+	int expected;
+};
+
+#define ERROR_VARIANT(name, type, error_code)               \
+	FIXTURE_VARIANT_ADD(error, name)                    \
+	{                                                   \
+		.answer = (type), .expected = (error_code), \
+	}
+
+/* The table in drivers/gpu/drm/virtio/virtgpu_userptr_cmd.c. */
+ERROR_VARIANT(unspec, VIRTIO_GPU_RESP_ERR_UNSPEC, -EIO);
+ERROR_VARIANT(out_of_memory, VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY, -ENOMEM);
+ERROR_VARIANT(invalid_resource_id, VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID, -ENOENT);
+ERROR_VARIANT(invalid_context_id, VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID, -ENOENT);
+ERROR_VARIANT(invalid_parameter, VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER, -EINVAL);
+ERROR_VARIANT(limit, VIRTIO_GPU_RESP_ERR_LIMIT, -ENOSPC);
+ERROR_VARIANT(unsupported, VIRTIO_GPU_RESP_ERR_UNSUPPORTED, -EOPNOTSUPP);
+ERROR_VARIANT(unknown_error, 0x12ff, -EIO);
+/* An answer that is none of ours is no success either. */
+ERROR_VARIANT(wrong_success, VIRTIO_GPU_RESP_OK_DISPLAY_INFO, -EIO);
+
+FIXTURE_SETUP(error)
+{
+	memset(&self->region, 0, sizeof(self->region));
+	session_begin(_metadata, &self->session, "SMALL");
+	if (self->session.node)
+		ASSERT_EQ(0, region_scattered(&self->region, SMALL_SEGMENTS));
+}
+
+FIXTURE_TEARDOWN(error)
+{
+	session_end(_metadata, &self->session);
+	region_free(&self->region);
+}
+
+static void fail_once(struct __test_metadata *_metadata, struct session *session,
+		      const struct region *region, const struct vg_fault *fault, int expected)
+{
+	struct vg_bo bo;
+
+	ASSERT_EQ(0, vg_inject(&session->vg, fault));
+	EXPECT_EQ(expected, create(session, region, 0, &bo))
+	{
+		TH_LOG("command %#x, after %lu", fault->command, fault->skip);
+	}
+	EXPECT_EQ(0, vg_wait_status_kib("VmPin", 0, SETTLE_MS));
+	EXPECT_EQ(0, wait_pins(session->pins, SETTLE_MS));
+	EXPECT_EQ(0, wait_no_resources(&session->vg, SETTLE_MS));
+	/* Once: the next one works. */
+	EXPECT_EQ(0, try_create(session, region->addr, region->size, 0));
+}
+
+TEST_F(error, at_every_command)
+{
+	struct vg_fault fault = { .fault = LOOPBACK_FAULT_ERROR, .param = variant->answer };
+	struct loopback_stats delta;
+
+	fault.command = VIRTIO_GPU_CMD_RESOURCE_CREATE_USERPTR;
+	fail_once(_metadata, &self->session, &self->region, &fault, variant->expected);
+	fault.command = VIRTIO_GPU_CMD_RESOURCE_ADD_USERPTR_PAGES;
+	for (fault.skip = 0; fault.skip < SMALL_SEGMENTS / SMALL_ENTRIES - 1; fault.skip++)
+		fail_once(_metadata, &self->session, &self->region, &fault, variant->expected);
+	fault.skip = 0;
+	fault.command = VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE;
+	fail_once(_metadata, &self->session, &self->region, &fault, variant->expected);
+	ASSERT_EQ(0, stats_since(&self->session, &delta));
+	/* Five times refused, five times made, and once more before the attach. */
+	EXPECT_EQ(6, delta.userptr_created);
+}
+
+/* ---- devices that answer late or never ------------------------------------- */
+
+FIXTURE(late)
+{
+	struct session session;
+	struct region region;
+};
+
+FIXTURE_SETUP(late)
+{
+	memset(&self->region, 0, sizeof(self->region));
+	session_begin(_metadata, &self->session, "SMALL");
+	if (self->session.node)
+		ASSERT_EQ(0, region_scattered(&self->region, SMALL_SEGMENTS));
+}
+
+FIXTURE_TEARDOWN(late)
+{
+	session_end(_metadata, &self->session);
+	region_free(&self->region);
+}
+
+static int delay(struct session *session, uint32_t command, uint64_t ms)
+{
+	const struct vg_fault fault = {
+		.fault = LOOPBACK_FAULT_DELAY,
+		.command = command,
+		.param = ms,
+	};
+
+	return vg_inject(&session->vg, &fault);
+}
+
+TEST_F(late, success)
+{
+	struct session *session = &self->session;
+	uint64_t started = vg_now_us();
+	struct vg_bo bo;
+
+	/* Success is not told before the last answer. */
+	ASSERT_EQ(0, delay(session, VIRTIO_GPU_CMD_RESOURCE_ADD_USERPTR_PAGES, 400));
+	ASSERT_EQ(0, create(session, &self->region, 0, &bo));
+	EXPECT_LE(400000, vg_now_us() - started);
+	EXPECT_TRUE(same_digest(&session->vg, bo.res, self->region.addr, self->region.size));
+	EXPECT_EQ(0, vg_bo_close(session->vg.fd, bo.handle));
+
+	started = vg_now_us();
+	ASSERT_EQ(0, delay(session, VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, 400));
+	ASSERT_EQ(0, create(session, &self->region, 0, &bo));
+	EXPECT_LE(400000, vg_now_us() - started);
+	EXPECT_TRUE(same_digest(&session->vg, bo.res, self->region.addr, self->region.size));
+	EXPECT_EQ(0, vg_bo_close(session->vg.fd, bo.handle));
+}
+
+/* The release rule: pinned until the device has said that it let go. */
+TEST_F(late, release)
+{
+	struct session *session = &self->session;
+	struct loopback_stats stats;
+	uint64_t started;
+	struct vg_bo bo;
+
+	ASSERT_EQ(0, create(session, &self->region, 0, &bo));
+	ASSERT_EQ(0, delay(session, VIRTIO_GPU_CMD_RESOURCE_DESTROY_USERPTR, 1500));
+	started = vg_now_us();
+	EXPECT_EQ(0, vg_bo_close(session->vg.fd, bo.handle));
+	EXPECT_GT(1000000, vg_now_us() - started)
+	{
+		TH_LOG("closing waited for the device");
+	}
+	ASSERT_EQ(0, vg_stats(&session->vg, &stats));
+	EXPECT_EQ((long)(self->region.size / 1024), vg_status_kib("VmPin"));
+	EXPECT_EQ(0, vg_wait_status_kib("VmPin", 0, SETTLE_MS));
+	EXPECT_LE(1500000, vg_now_us() - started)
+	{
+		TH_LOG("unpinned before the answer");
+	}
+}
+
+static void count_signal(int number)
+{
+}
+
+/* SIGALRM after @ms, without SA_RESTART. */
+static int signal_after(int ms)
+{
+	const struct itimerval timer = {
+		.it_value = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 },
+	};
+	struct sigaction action = { .sa_handler = count_signal };
+
+	if (sigaction(SIGALRM, &action, NULL) || setitimer(ITIMER_REAL, &timer, NULL))
+		return -errno;
+	return 0;
+}
+
+/* The harness has an alarm of its own in its own process, not in this one. */
+TEST_F(late, signal_after_the_first_second)
+{
+	struct session *session = &self->session;
+	uint64_t started = vg_now_us();
+	struct vg_bo bo;
+
+	ASSERT_EQ(0, delay(session, VIRTIO_GPU_CMD_RESOURCE_CREATE_USERPTR, 2500));
+	ASSERT_EQ(0, signal_after(PATIENCE_MS + 300));
+	EXPECT_EQ(-EINTR, create(session, &self->region, 0, &bo));
+	started = vg_now_us() - started;
+	EXPECT_LE((PATIENCE_MS + 300) * 1000, started);
+	EXPECT_GT(2400 * 1000, started)
+	{
+		TH_LOG("returned after %lu us", started);
+	}
+	EXPECT_EQ(0, vg_wait_status_kib("VmPin", 0, SETTLE_MS));
+}
+
+TEST_F(late, signal_in_the_first_second)
+{
+	struct session *session = &self->session;
+	uint64_t started = vg_now_us();
+	struct vg_bo bo;
+
+	/* An answer within the second: the signal changes nothing. */
+	ASSERT_EQ(0, delay(session, VIRTIO_GPU_CMD_RESOURCE_CREATE_USERPTR, 600));
+	ASSERT_EQ(0, signal_after(200));
+	ASSERT_EQ(0, create(session, &self->region, 0, &bo));
+	EXPECT_LE(600000, vg_now_us() - started);
+	EXPECT_EQ(0, vg_bo_close(session->vg.fd, bo.handle));
+
+	/* No answer within it: the signal is seen when it is over. */
+	started = vg_now_us();
+	ASSERT_EQ(0, delay(session, VIRTIO_GPU_CMD_RESOURCE_CREATE_USERPTR, 2500));
+	ASSERT_EQ(0, signal_after(200));
+	EXPECT_EQ(-EINTR, create(session, &self->region, 0, &bo));
+	started = vg_now_us() - started;
+	EXPECT_LE(PATIENCE_MS * 1000, started);
+	EXPECT_GT(2400 * 1000, started)
+	{
+		TH_LOG("returned after %lu us", started);
+	}
+}
+
+/* Only returns if the registration does; it is to be killed in it. */
+static int create_in_child(void *opaque)
+{
+	const char *node = opaque;
+	struct region region;
+	struct vg_bo bo;
+	struct vg vg;
+
+	/* Not the parent's memory, whose pages would be copied to new places. */
+	CHECK(!region_scattered(&region, SMALL_SEGMENTS));
+	CHECK(!vg_open(&vg, node, 1));
+	vg_userptr_create(vg.fd, region.addr, region.size, 0, &bo);
+	return 99;
+}
+
+/* Wait until the device has got that many userptr commands more. */
+static int wait_commands(struct session *session, uint64_t commands)
+{
+	uint64_t end = vg_now_us() + SETTLE_MS * 1000ull;
+	struct loopback_stats stats;
+	int ret;
+
+	do {
+		ret = vg_stats(&session->vg, &stats);
+	} while (!ret && stats.userptr_commands < commands && vg_now_us() < end);
+	return ret ?: stats.userptr_commands < commands ? -ETIME : 0;
+}
+
+static void kill_creator(struct __test_metadata *_metadata, struct session *session,
+			 struct region *region, const struct vg_fault *fault)
+{
+	bool attach = fault->command == VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE;
+	const struct vg_fault none = { .fault = LOOPBACK_FAULT_NONE };
+	struct loopback_stats stats;
+	char path[128];
+	uint64_t started;
+	int status;
+	pid_t pid;
+
+	debugfs_path(path, sizeof(path), session->node);
+	ASSERT_EQ(0, vg_stats(&session->vg, &stats));
+	ASSERT_EQ(0, vg_inject(&session->vg, fault));
+	pid = run_child(create_in_child, (void *)session->node);
+	ASSERT_LT(0, pid);
+	/* It is in the ioctl, and past the command that is late. */
+	EXPECT_EQ(0,
+		  wait_commands(session, stats.userptr_commands + SMALL_SEGMENTS / SMALL_ENTRIES));
+	EXPECT_EQ(0, wait_file_contains(path, attach ? "LIVE" : "CREATING", SETTLE_MS));
+	EXPECT_EQ(0, kill(pid, SIGKILL));
+	started = vg_now_us();
+	ASSERT_EQ(0, wait_child(pid, 5000, &status))
+	{
+		TH_LOG("it cannot be killed");
+	}
+	EXPECT_GT(2000000, vg_now_us() - started)
+	{
+		TH_LOG("it took %lu us to die", vg_now_us() - started);
+	}
+	EXPECT_TRUE(WIFSIGNALED(status))
+	{
+		TH_LOG("status %#x", status);
+	}
+	EXPECT_EQ(0, wait_no_resources(&session->vg, SETTLE_MS));
+	EXPECT_EQ(0, wait_pins(session->pins, SETTLE_MS));
+	EXPECT_EQ(0, vg_inject(&session->vg, &none));
+	EXPECT_EQ(0, try_create(session, region->addr, region->size, 0));
+}
+
+TEST_F(late, creator_killed)
+{
+	struct vg_fault fault = { .fault = LOOPBACK_FAULT_DELAY, .param = 3000 };
+
+	fault.command = VIRTIO_GPU_CMD_RESOURCE_CREATE_USERPTR;
+	kill_creator(_metadata, &self->session, &self->region, &fault);
+	fault.command = VIRTIO_GPU_CMD_RESOURCE_ADD_USERPTR_PAGES;
+	fault.skip = 2;
+	kill_creator(_metadata, &self->session, &self->region, &fault);
+	fault.command = VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE;
+	/* The first attach is that of the child's results blob. */
+	fault.skip = 1;
+	kill_creator(_metadata, &self->session, &self->region, &fault);
+}
+
+TEST_F(late, creator_killed_without_any_answer)
+{
+	struct vg_fault fault = { .fault = LOOPBACK_FAULT_DROP };
+
+	fault.command = VIRTIO_GPU_CMD_RESOURCE_CREATE_USERPTR;
+	kill_creator(_metadata, &self->session, &self->region, &fault);
+	fault.command = VIRTIO_GPU_CMD_RESOURCE_ADD_USERPTR_PAGES;
+	fault.skip = 1;
+	kill_creator(_metadata, &self->session, &self->region, &fault);
+	fault.command = VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE;
+	kill_creator(_metadata, &self->session, &self->region, &fault);
+}
+
+/* ---- many at a time --------------------------------------------------------- */
+
+#define STRESS_PROCESSES 6
+#define STRESS_MS 4000
+#define STRESS_MEMORY 512
+
+FIXTURE(stress)
+{
+	struct session session;
+};
+
+FIXTURE_SETUP(stress)
+{
+	session_begin(_metadata, &self->session, "MAIN");
+}
+
+FIXTURE_TEARDOWN(stress)
+{
+	session_end(_metadata, &self->session);
+}
+
+struct stress_arg {
+	const char *node;
+	unsigned int seed;
+};
+
+/* Registers parts of its memory at random, checks them, forgets some. */
+static int stress_process(void *opaque)
+{
+	struct stress_arg *arg = opaque;
+	struct vg_bo bos[8] = { 0 };
+	struct region region;
+	size_t first, pages;
+	struct vg vg;
+	int i;
+
+	CHECK(!vg_open(&vg, arg->node, 1));
+	CHECK(!region_scattered(&region, STRESS_MEMORY));
+	region_fill(&region, arg->seed);
+	for (;;) {
+		i = rand_r(&arg->seed) % 8;
+		if (bos[i].handle)
+			CHECK(!vg_bo_close(vg.fd, bos[i].handle));
+		first = rand_r(&arg->seed) % STRESS_MEMORY;
+		pages = 1 + rand_r(&arg->seed) % (STRESS_MEMORY - first);
+		CHECK(!vg_userptr_create(vg.fd, region.addr + first * PAGE, pages * PAGE,
+					 rand_r(&arg->seed) % 2, &bos[i]));
+		CHECK(same_digest(&vg, bos[i].res, region.addr + first * PAGE, pages * PAGE));
+	}
+}
+
+TEST_F(stress, processes_killed_at_random)
+{
+	unsigned int seed = getenv("USERPTR_SEED") ? atoi(getenv("USERPTR_SEED")) : time(NULL);
+	struct stress_arg arg = { .node = self->session.node };
+	uint64_t end = vg_now_us() + STRESS_MS * 1000ull;
+	struct timespec pause = { 0 };
+	pid_t pids[STRESS_PROCESSES];
+	struct loopback_stats delta;
+	int i, killed = 0;
+
+	TH_LOG("seed %u (USERPTR_SEED=%u does the same again)", seed, seed);
+	srand(seed);
+	for (i = 0; i < STRESS_PROCESSES; i++) {
+		arg.seed = rand();
+		pids[i] = run_child(stress_process, &arg);
+		ASSERT_LT(0, pids[i]);
+	}
+	while (vg_now_us() < end) {
+		/* Not waiting for anything: a random time is the point. */
+		pause.tv_nsec = rand() % 60000000;
+		nanosleep(&pause, NULL);
+		i = rand() % STRESS_PROCESSES;
+		kill(pids[i], SIGKILL);
+		ASSERT_EQ(-SIGKILL, child_result(pids[i]));
+		killed++;
+		arg.seed = rand();
+		pids[i] = run_child(stress_process, &arg);
+		ASSERT_LT(0, pids[i]);
+	}
+	for (i = 0; i < STRESS_PROCESSES; i++) {
+		kill(pids[i], SIGKILL);
+		EXPECT_EQ(-SIGKILL, child_result(pids[i]));
+	}
+	EXPECT_EQ(0, wait_no_resources(&self->session.vg, SETTLE_MS));
+	ASSERT_EQ(0, stats_since(&self->session, &delta));
+	EXPECT_EQ(delta.userptr_created, delta.userptr_destroyed);
+	EXPECT_LT(killed, (long)delta.userptr_created);
+	TH_LOG("%d processes killed, %llu registrations", killed, delta.userptr_created);
+}
+
+/* ---- the device is taken away ----------------------------------------------- */
+
+#define BIND_DRIVER "/sys/bus/virtio/drivers/virtio_gpu/"
+
+FIXTURE(unplugged)
+{
+	struct session session;
+	struct region region;
+	char device[64];
+};
+
+FIXTURE_SETUP(unplugged)
+{
+	struct dirent *entry;
+	DIR *dir;
+
+	memset(&self->region, 0, sizeof(self->region));
+	memset(self->device, 0, sizeof(self->device));
+	session_begin(_metadata, &self->session, "UNPLUG");
+	if (!self->session.node)
+		return;
+	/* The only one in this boot; nothing in /sys leads there from the node. */
+	dir = opendir(BIND_DRIVER);
+	ASSERT_NE(NULL, dir);
+	while ((entry = readdir(dir))) {
+		if (!strncmp(entry->d_name, "virtio", 6))
+			snprintf(self->device, sizeof(self->device), "%.60s", entry->d_name);
+	}
+	closedir(dir);
+	ASSERT_NE(0, self->device[0]);
+	ASSERT_EQ(0, region_scattered(&self->region, SMALL_SEGMENTS));
+}
+
+/* Bound again, the device is as new: the next test's setup sees to that. */
+FIXTURE_TEARDOWN(unplugged)
+{
+	if (!self->session.node)
+		return;
+	vg_close(&self->session.vg);
+	EXPECT_EQ(0, write_file(BIND_DRIVER "bind", self->device));
+	session_end(_metadata, &self->session);
+	region_free(&self->region);
+}
+
+TEST_F(unplugged, with_live_registrations)
+{
+	struct session *session = &self->session;
+	struct region *region = &self->region;
+	uint8_t before[LOOPBACK_SHA256_SIZE], after[LOOPBACK_SHA256_SIZE];
+	struct drm_virtgpu_userptr_info info;
+	struct vg_bo bos[3], bo;
+	int i;
+
+	region_fill(region, 12);
+	ASSERT_EQ(0, sha256(region->addr, region->size, before));
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, create(session, region, 0, &bos[i]));
+	ASSERT_EQ(0, write_file(BIND_DRIVER "unbind", self->device));
+	/* Unbinding resets the device, and that ends its access: all is unpinned. */
+	EXPECT_EQ(0, vg_status_kib("VmPin"));
+	EXPECT_EQ(session->pins, pins_outstanding());
+	EXPECT_EQ(-ENODEV, create(session, region, 0, &bo));
+	EXPECT_EQ(-ENODEV, vg_userptr_info(session->vg.fd, bos[0].handle, &info));
+	ASSERT_EQ(0, sha256(region->addr, region->size, after));
+	EXPECT_EQ(0, memcmp(before, after, sizeof(before)));
+}
+
+TEST_F(unplugged, with_a_release_that_is_never_answered)
+{
+	const struct vg_fault fault = {
+		.fault = LOOPBACK_FAULT_DROP,
+		.command = VIRTIO_GPU_CMD_RESOURCE_DESTROY_USERPTR,
+	};
+	struct session *session = &self->session;
+	struct region *region = &self->region;
+	struct loopback_stats stats;
+	struct vg_bo bo;
+	int i;
+
+	ASSERT_EQ(0, create(session, region, 0, &bo));
+	ASSERT_EQ(0, vg_inject(&session->vg, &fault));
+	EXPECT_EQ(0, vg_bo_close(session->vg.fd, bo.handle));
+	/* The device is alive and answers everything else, but never that. */
+	for (i = 0; i < 50; i++)
+		ASSERT_EQ(0, vg_stats(&session->vg, &stats));
+	EXPECT_EQ((long)(region->size / 1024), vg_status_kib("VmPin"));
+	ASSERT_EQ(0, write_file(BIND_DRIVER "unbind", self->device));
+	EXPECT_EQ(0, vg_status_kib("VmPin"));
+	EXPECT_EQ(session->pins, pins_outstanding());
+}
+
+static int create_until_gone(void *opaque)
+{
+	const char *node = opaque;
+	struct region region;
+	struct vg_bo bo;
+	struct vg vg;
+
+	CHECK(!region_scattered(&region, SMALL_SEGMENTS));
+	CHECK(!vg_open(&vg, node, 1));
+	CHECK(vg_userptr_create(vg.fd, region.addr, region.size, 0, &bo) == -ENODEV);
+	CHECK(!vg_wait_status_kib("VmPin", 0, SETTLE_MS));
+	return 0;
+}
+
+TEST_F(unplugged, during_creation)
+{
+	const struct vg_fault fault = {
+		.fault = LOOPBACK_FAULT_DROP,
+		.command = VIRTIO_GPU_CMD_RESOURCE_ADD_USERPTR_PAGES,
+	};
+	struct session *session = &self->session;
+	struct loopback_stats stats;
+	pid_t pid;
+
+	ASSERT_EQ(0, vg_stats(&session->vg, &stats));
+	ASSERT_EQ(0, vg_inject(&session->vg, &fault));
+	pid = run_child(create_until_gone, (void *)session->node);
+	ASSERT_LT(0, pid);
+	EXPECT_EQ(0,
+		  wait_commands(session, stats.userptr_commands + SMALL_SEGMENTS / SMALL_ENTRIES));
+	ASSERT_EQ(0, write_file(BIND_DRIVER "unbind", self->device));
+	EXPECT_EQ(0, child_result(pid));
+	EXPECT_EQ(session->pins, pins_outstanding());
+}
+
+/* ---- the device process ends -------------------------------------------------- */
+
+FIXTURE(dying)
+{
+	struct session session;
+	struct region region;
+};
+
+FIXTURE_SETUP(dying)
+{
+	memset(&self->region, 0, sizeof(self->region));
+	session_begin(_metadata, &self->session, "DYING");
+	if (self->session.node)
+		ASSERT_EQ(0, region_scattered(&self->region, SMALL_SEGMENTS));
+}
+
+/* There is no device left to ask; the pages are what matters. */
+FIXTURE_TEARDOWN(dying)
+{
+	vg_close(&self->session.vg);
+	region_free(&self->region);
+}
+
+TEST_F(dying, in_the_middle_of_a_creation)
+{
+	const struct vg_fault fault = {
+		.fault = LOOPBACK_FAULT_DIE,
+		.skip = 1,
+		.command = VIRTIO_GPU_CMD_RESOURCE_ADD_USERPTR_PAGES,
+	};
+	struct session *session = &self->session;
+	struct region *region = &self->region;
+	struct vg_bo live, bo;
+
+	ASSERT_EQ(0, region_scattered(region, SMALL_SEGMENTS));
+	region_fill(region, 77);
+	/* Within the chunk that passes: this one lives when the device dies. */
+	ASSERT_EQ(0, vg_userptr_create(session->vg.fd, region->addr, PAGE, 0, &live));
+	ASSERT_EQ(0, vg_inject(&session->vg, &fault));
+	EXPECT_EQ(-ENODEV, create(session, region, 0, &bo));
+	/* The transport removes the device, and nothing stays pinned. */
+	EXPECT_EQ(0, vg_wait_status_kib("VmPin", 0, SETTLE_MS));
+	EXPECT_EQ(0, wait_pins(session->pins, SETTLE_MS));
+	EXPECT_EQ(-ENODEV, create(session, region, 0, &bo));
+}
+
+/* ---- the kernel's own memory --------------------------------------------------- */
+
+/* In a run of its own, after everything that it is to look through. */
+TEST(kmemleak)
+{
+	const char *path = "/sys/kernel/debug/kmemleak";
+	char line[256];
+	FILE *file;
+	int ret;
+
+	ret = write_file(path, "scan");
+	if (ret)
+		SKIP(return, "kmemleak is not on: %s", strerror(-ret));
+	/* A second look removes what was only on its way. */
+	ASSERT_EQ(0, write_file(path, "scan"));
+	file = fopen(path, "re");
+	ASSERT_NE(NULL, file);
+	while (fgets(line, sizeof(line), file)) {
+		EXPECT_TRUE(false)
+		{
+			TH_LOG("%.200s", line);
+		}
+	}
+	fclose(file);
+}
+
+TEST_HARNESS_MAIN

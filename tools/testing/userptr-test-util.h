@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * userptr-test-util: memory, processes and kernel counters for userptr-test
+ *
+ * Nothing here knows the test harness: functions return 0 or a negative errno,
+ * and the tests judge.  No state is kept.
+ */
+#ifndef USERPTR_TEST_UTIL_H
+#define USERPTR_TEST_UTIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "virtgpu.h"
+
+#define PAGE 4096ul
+#define HUGE_PAGE (512 * PAGE)
+#define KIB(n) ((n)*1024ul)
+#define MIB(n) ((n)*1024ul * 1024)
+/* For everything that the kernel or the device does on its own. */
+#define SETTLE_MS 10000
+
+/**
+ * struct region - memory of this process
+ * @addr: first byte, on a page boundary
+ * @size: bytes, whole pages
+ * @runs: physically contiguous pieces, as /proc/self/pagemap shows them
+ * @block: all that was mapped for it
+ * @block_size: bytes of @block
+ */
+struct region {
+	uint8_t *addr;
+	size_t size;
+	unsigned int runs;
+	void *block;
+	size_t block_size;
+};
+
+int region_alloc(struct region *region, size_t pages);
+int region_huge(struct region *region, size_t pages);
+int region_scattered(struct region *region, unsigned int runs);
+void region_fill(const struct region *region, uint64_t seed);
+void region_free(struct region *region);
+long count_runs(const void *addr, size_t pages);
+
+int sha256(const void *data, size_t len, uint8_t digest[LOOPBACK_SHA256_SIZE]);
+bool same_digest(struct vg *vg, uint32_t res, const void *data, size_t len);
+
+long read_counter(const char *path, const char *name);
+long pins_outstanding(void);
+int wait_pins(long pins, int timeout_ms);
+int wait_no_resources(struct vg *vg, int timeout_ms);
+int write_file(const char *path, const char *text);
+bool file_contains(const char *path, const char *text);
+int wait_file_contains(const char *path, const char *text, int timeout_ms);
+
+pid_t run_child(int (*body)(void *arg), void *arg);
+int wait_child(pid_t pid, int timeout_ms, int *status);
+int child_result(pid_t pid);
+int become_user(uid_t uid, uint64_t memlock);
+
+#endif /* USERPTR_TEST_UTIL_H */
