@@ -30,7 +30,7 @@ built = $(1)
 endif
 
 .PHONY: all help deps kernel-source kernel host tools demo test test-full \
-	test-kunit test-host test-uml check format clean distclean
+	kernel-x86 trixie test-qemu test-kunit test-host test-uml check format clean distclean
 
 ## all: build the guest kernel, the host device and the tools (the default)
 all: kernel host tools
@@ -45,6 +45,8 @@ help:
 	@echo '  O=DIR      build below DIR instead of ./build'
 	@echo '  KSRC=DIR   use a copy of the kernel tree DIR instead of the package'
 	@echo '  FILE=FILE  what the demo reads'
+	@echo '  RUN=NAME   the runs of test-qemu to do; * matches anything'
+	@echo '  ACCEL=A    kvm or tcg, for test-qemu (default: KVM if a guest boots with it)'
 	@echo '  V=1        show the commands'
 
 ## deps: install the Debian packages that are needed and missing
@@ -59,6 +61,14 @@ kernel-source: deps
 ## kernel: build the guest kernel for User-Mode Linux
 kernel: kernel-source
 	$(Q)scripts/build-um
+
+## kernel-x86: build the guest kernels for QEMU, one for debugging and a plain one
+kernel-x86: $(call built,kernel-source)
+	$(Q)scripts/build-x86
+
+## trixie: make a tree of Debian trixie with QEMU 11.1, where the machine has none
+trixie: $(call built,deps)
+	$(Q)scripts/fetch-trixie
 
 ## host: build the vhost-user device
 host: deps
@@ -76,8 +86,8 @@ demo: $(call built,kernel host tools)
 test: deps
 	+$(Q)MAKE='$(MAKE)' scripts/run-tests check test-kunit test-host test-uml
 
-## test-full: clean first, then test: nothing is reused but the compiler cache
-test-full: clean test
+## test-full: clean first, then test and test-qemu: only the compiler cache is reused
+test-full: clean test test-qemu
 
 ## test-kunit: the driver's KUnit tests, in User-Mode Linux
 test-kunit: $(call built,kernel)
@@ -90,6 +100,10 @@ test-host: $(call built,deps)
 ## test-uml: tests in a guest against the real device
 test-uml: $(call built,kernel host tools)
 	$(Q)tools/testing/run-uml-tests
+
+## test-qemu: tests in an x86-64 guest behind stock QEMU, with every debugging aid
+test-qemu: $(call built,host tools) trixie kernel-x86
+	$(Q)tools/testing/run-qemu-tests
 
 # The parts of `make check`, each a target of its own.
 CHECKS := checkpatch build sparse kconfig-off kernel-doc shellcheck format headers
