@@ -3,8 +3,8 @@
  * userptr-fault-test: what userptr resources do when something says no
  *
  * Limits of the user and of the device, devices that lack a feature, devices
- * that answer errors, answer late, never answer, die or are taken away, and
- * processes that are killed at any point.  Runs in the guest.
+ * that answer errors, answer late, never answer, die or are taken away, and a
+ * creator that is killed meanwhile.  Runs in the guest.
  *
  * Invariant: see userptr-test-session.h.  The fixtures "unplugged" and "dying"
  * use their device up: a boot of its own each.
@@ -15,7 +15,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
-#include <time.h>
 
 #include "userptr-test-session.h"
 
@@ -636,97 +635,6 @@ TEST_F(late, creator_killed_without_any_answer)
 	kill_creator(_metadata, &self->session, &self->region, &fault);
 	fault.command = VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE;
 	kill_creator(_metadata, &self->session, &self->region, &fault);
-}
-
-/* ---- many at a time --------------------------------------------------------- */
-
-#define STRESS_PROCESSES 6
-#define STRESS_MS 4000
-#define STRESS_MEMORY 512
-
-FIXTURE(stress)
-{
-	struct session session;
-};
-
-FIXTURE_SETUP(stress)
-{
-	session_begin(_metadata, &self->session, "MAIN");
-}
-
-FIXTURE_TEARDOWN(stress)
-{
-	session_end(_metadata, &self->session);
-}
-
-struct stress_arg {
-	const char *node;
-	unsigned int seed;
-};
-
-/* Registers parts of its memory at random, checks them, forgets some. */
-static int stress_process(void *opaque)
-{
-	struct stress_arg *arg = opaque;
-	struct vg_bo bos[8] = { 0 };
-	struct region region;
-	size_t first, pages;
-	struct vg vg;
-	int i;
-
-	CHECK(!vg_open(&vg, arg->node, 1));
-	CHECK(!region_scattered(&region, STRESS_MEMORY));
-	region_fill(&region, arg->seed);
-	for (;;) {
-		i = rand_r(&arg->seed) % 8;
-		if (bos[i].handle)
-			CHECK(!vg_bo_close(vg.fd, bos[i].handle));
-		first = rand_r(&arg->seed) % STRESS_MEMORY;
-		pages = 1 + rand_r(&arg->seed) % (STRESS_MEMORY - first);
-		CHECK(!vg_userptr_create(vg.fd, region.addr + first * PAGE, pages * PAGE,
-					 rand_r(&arg->seed) % 2, &bos[i]));
-		CHECK(same_digest(&vg, bos[i].res, region.addr + first * PAGE, pages * PAGE));
-	}
-}
-
-TEST_F(stress, processes_killed_at_random)
-{
-	unsigned int seed = getenv("USERPTR_SEED") ? atoi(getenv("USERPTR_SEED")) : time(NULL);
-	struct stress_arg arg = { .node = self->session.node };
-	uint64_t end = vg_now_us() + STRESS_MS * 1000ull;
-	struct timespec pause = { 0 };
-	pid_t pids[STRESS_PROCESSES];
-	struct loopback_stats delta;
-	int i, killed = 0;
-
-	TH_LOG("seed %u (USERPTR_SEED=%u does the same again)", seed, seed);
-	srand(seed);
-	for (i = 0; i < STRESS_PROCESSES; i++) {
-		arg.seed = rand();
-		pids[i] = run_child(stress_process, &arg);
-		ASSERT_LT(0, pids[i]);
-	}
-	while (vg_now_us() < end) {
-		/* Not waiting for anything: a random time is the point. */
-		pause.tv_nsec = rand() % 60000000;
-		nanosleep(&pause, NULL);
-		i = rand() % STRESS_PROCESSES;
-		kill(pids[i], SIGKILL);
-		ASSERT_EQ(-SIGKILL, child_result(pids[i]));
-		killed++;
-		arg.seed = rand();
-		pids[i] = run_child(stress_process, &arg);
-		ASSERT_LT(0, pids[i]);
-	}
-	for (i = 0; i < STRESS_PROCESSES; i++) {
-		kill(pids[i], SIGKILL);
-		EXPECT_EQ(-SIGKILL, child_result(pids[i]));
-	}
-	EXPECT_EQ(0, wait_no_resources(&self->session.vg, SETTLE_MS));
-	ASSERT_EQ(0, stats_since(&self->session, &delta));
-	EXPECT_EQ(delta.userptr_created, delta.userptr_destroyed);
-	EXPECT_LT(killed, (long)delta.userptr_created);
-	TH_LOG("%d processes killed, %llu registrations", killed, delta.userptr_created);
 }
 
 /* ---- the device is taken away ----------------------------------------------- */

@@ -143,4 +143,28 @@ static inline int try_create(struct session *session, const void *addr, uint64_t
 	return ret ?: vg_bo_close(session->vg.fd, bo.handle);
 }
 
+/*
+ * Kernel memory that a registration costs, smallest of a few: what else the
+ * kernel allocates meanwhile is not the registration's.
+ */
+static inline long registration_cost(struct session *session, const struct region *region)
+{
+	long before, after, least = 1l << 40;
+	struct vg_bo bo;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		before = vg_free_memory();
+		if (create(session, region, 0, &bo))
+			return -EIO;
+		after = vg_free_memory();
+		if (before - after < least)
+			least = before - after;
+		if (vg_bo_close(session->vg.fd, bo.handle) ||
+		    vg_wait_status_kib("VmPin", 0, SETTLE_MS))
+			return -EIO;
+	}
+	return least;
+}
+
 #endif /* USERPTR_TEST_SESSION_H */

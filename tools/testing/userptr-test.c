@@ -938,30 +938,6 @@ FIXTURE_TEARDOWN(entries)
 	region_free(&self->region);
 }
 
-/*
- * Kernel memory that a registration costs, smallest of a few: what else the
- * kernel allocates meanwhile is not the registration's.
- */
-static long registration_cost(struct session *session, const struct region *region)
-{
-	long before, after, least = 1l << 40;
-	struct vg_bo bo;
-	int i;
-
-	for (i = 0; i < 4; i++) {
-		before = vg_free_memory();
-		if (create(session, region, 0, &bo))
-			return -EIO;
-		after = vg_free_memory();
-		if (before - after < least)
-			least = before - after;
-		if (vg_bo_close(session->vg.fd, bo.handle) ||
-		    vg_wait_status_kib("VmPin", 0, SETTLE_MS))
-			return -EIO;
-	}
-	return least;
-}
-
 static void check_traffic(struct __test_metadata *_metadata, struct session *session,
 			  unsigned int segments, const struct region *region)
 {
