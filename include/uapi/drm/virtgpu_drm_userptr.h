@@ -24,11 +24,26 @@ extern "C" {
 
 /* drm_virtgpu_resource_create_userptr.flags: the host must never write. */
 #define VIRTGPU_USERPTR_RDONLY			0x0001
-#define VIRTGPU_USERPTR_FLAGS			VIRTGPU_USERPTR_RDONLY
+/*
+ * The caller promises to close the handle before it frees or unmaps the
+ * memory: the kernel does not watch the range.
+ */
+#define VIRTGPU_USERPTR_KEEP			0x0002
+/* Send VIRTGPU_EVENT_USERPTR_REVOKED to this file if that happens. */
+#define VIRTGPU_USERPTR_EVENT			0x0004
+#define VIRTGPU_USERPTR_FLAGS			(VIRTGPU_USERPTR_RDONLY | \
+						 VIRTGPU_USERPTR_KEEP | \
+						 VIRTGPU_USERPTR_EVENT)
 
 /* drm_virtgpu_userptr_info.state */
 #define VIRTGPU_USERPTR_STATE_LIVE		1
+/* the owner took the memory back; the host is being told */
 #define VIRTGPU_USERPTR_STATE_REVOKED		2
+/* the host has let go, and nothing is pinned any more */
+#define VIRTGPU_USERPTR_STATE_RELEASED		3
+
+/* drm_event.type of struct drm_virtgpu_event_userptr */
+#define VIRTGPU_EVENT_USERPTR_REVOKED		0x90000010
 
 /**
  * struct drm_virtgpu_resource_create_userptr - register memory
@@ -68,10 +83,11 @@ struct drm_virtgpu_resource_create_userptr {
  * @flags: out, VIRTGPU_USERPTR_* given at creation
  * @nr_segments: out, physically contiguous pieces that the host was told of
  * @state: out, VIRTGPU_USERPTR_STATE_*
- * @pad: must be 0 on input, 0 on output
+ * @wait_state: in, 0 or the state to wait for, or one beyond it
+ * @timeout_ns: in, when to stop waiting: CLOCK_MONOTONIC, absolute
  *
- * Errors: EINVAL (padding, or the handle is no userptr resource), ENOENT (no
- * such handle).
+ * Errors: EINVAL (no such state, or the handle is no userptr resource), ENOENT
+ * (no such handle), ETIME (@wait_state was not reached), EINTR.
  */
 struct drm_virtgpu_userptr_info {
 	__u32 bo_handle;
@@ -81,7 +97,28 @@ struct drm_virtgpu_userptr_info {
 	__u32 flags;
 	__u32 nr_segments;
 	__u32 state;
-	__u32 pad;
+	__u32 wait_state;
+	__s64 timeout_ns;
+};
+
+/**
+ * struct drm_virtgpu_event_userptr - a registration has become stale
+ * @base: type VIRTGPU_EVENT_USERPTR_REVOKED
+ * @bo_handle: the handle that the create ioctl returned; still open
+ * @res_handle: its resource id
+ * @addr: address given at creation
+ * @size: bytes
+ *
+ * Read from the file that created the registration with
+ * VIRTGPU_USERPTR_EVENT.  If the file's event queue is full the event is lost;
+ * the state that DRM_VIRTGPU_USERPTR_INFO reports never is.
+ */
+struct drm_virtgpu_event_userptr {
+	struct drm_event base;
+	__u32 bo_handle;
+	__u32 res_handle;
+	__u64 addr;
+	__u64 size;
 };
 
 #define DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_USERPTR \

@@ -19,6 +19,7 @@
 #include <drm/drm_gem.h>
 #include <drm/drm_managed.h>
 #include <drm/drm_print.h>
+#include <drm/drm_utils.h>
 
 #include "virtgpu_userptr.h"
 
@@ -34,7 +35,8 @@
  *              CREATING accepted all    LIVE
  *                 |  |----------------->| |
  *                 |  |                  | |
- *                 |  | error, signal    | | last handle closed
+ *                 |  | error, signal    | | last handle closed,
+ *                 |  |                  | | owner took it back
  *                 |  |    +-------------+ |
  *      never told |  |    |               | device was reset
  *        or reset |  v    v               |
@@ -55,11 +57,23 @@
  */
 
 /**
+ * DOC: When the owner takes the memory back
+ *
+ * free(), munmap(), exit(): virtgpu_userptr_notifier.c notices and *revokes*
+ * the resource.  That is the same way out as the last close takes; only the
+ * handle stays until user space closes it, and using it answers -EFAULT.  While
+ * a resource is being created the mark is enough: creation fails when it gets
+ * there.  A new registration of the same address is another resource and knows
+ * nothing of it.
+ */
+
+/**
  * DOC: Locking
  *
- * &virtio_gpu_userptr_device.lock is a spinlock and the innermost lock.  It
- * protects the list of objects, their states and the counts; nothing is
- * called under it but the tracepoint and queue_work().
+ * &virtio_gpu_userptr_device.lock is a spinlock that MMU notifiers take, so
+ * nothing is allocated or waited for under it.  It protects the list of
+ * objects, their states and the counts.  Inside it are only the locks of wait
+ * and work queues and drm_device.event_lock.
  *
  * The pinned pages have an owner and no lock: the creating task until the
  * object is on the list, then whoever makes its state DEAD.  In between the
@@ -83,11 +97,16 @@ bool virtio_gpu_is_userptr(struct virtio_gpu_object *bo)
 	return bo->base.base.funcs == &virtio_gpu_userptr_funcs;
 }
 
-static struct virtio_gpu_userptr_device *to_device(struct virtio_gpu_object_userptr *userptr)
+/**
+ * virtio_gpu_userptr_is_live() - can the host use it?
+ * @bo: any object of this driver
+ *
+ * Return: false for a userptr resource that has been revoked, else true.
+ */
+bool virtio_gpu_userptr_is_live(struct virtio_gpu_object *bo)
 {
-	struct virtio_gpu_device *vgdev = userptr->base.base.base.dev->dev_private;
-
-	return vgdev->userptr;
+	return !virtio_gpu_is_userptr(bo) ||
+		READ_ONCE(to_virtio_gpu_userptr(bo)->state) == VIRTIO_GPU_USERPTR_LIVE;
 }
 
 /**
@@ -121,7 +140,8 @@ static void set_state(struct virtio_gpu_userptr_device *u,
 
 	WARN_ON_ONCE(!virtio_gpu_userptr_transition_ok(userptr->state, to));
 	trace_virtio_gpu_userptr_state(userptr->base.hw_res_handle, userptr->state, to);
-	userptr->state = to;
+	WRITE_ONCE(userptr->state, to);
+	wake_up_all(&u->wait);
 }
 
 /**
@@ -175,7 +195,7 @@ static void set_releasing(struct virtio_gpu_userptr_device *u,
 	lockdep_assert_held(&u->lock);
 
 	u->releasing += releasing - userptr->releasing;
-	userptr->releasing = releasing;
+	WRITE_ONCE(userptr->releasing, releasing);
 }
 
 /*
@@ -194,6 +214,7 @@ static void bury(struct virtio_gpu_userptr_device *u, struct virtio_gpu_object_u
 			virtio_gpu_userptr_put(userptr);
 	}
 
+	virtio_gpu_userptr_unwatch(userptr);
 	virtio_gpu_userptr_unpin(&userptr->pin);
 
 	scoped_guard(spinlock, &u->lock) {
@@ -204,12 +225,56 @@ static void bury(struct virtio_gpu_userptr_device *u, struct virtio_gpu_object_u
 	virtio_gpu_userptr_put(userptr);
 }
 
+/*
+ * If it was revoked, tell the file that asked for it, once.  Called after the
+ * revocation and after the handle is known: whichever is later does it.
+ */
+static void send_event(struct virtio_gpu_userptr_device *u,
+		       struct virtio_gpu_object_userptr *userptr)
+{
+	struct drm_device *dev = userptr->base.base.base.dev;
+	struct {
+		struct drm_pending_event base;
+		struct drm_virtgpu_event_userptr event;
+	} *e;
+	int ret = -ENOENT;
+
+	if (!READ_ONCE(userptr->event_file))
+		return;
+
+	e = kzalloc_obj(*e);
+	if (!e)
+		return;
+
+	e->event.base.type = VIRTGPU_EVENT_USERPTR_REVOKED;
+	e->event.base.length = sizeof(e->event);
+	e->event.res_handle = userptr->base.hw_res_handle;
+	e->event.addr = userptr->addr;
+	e->event.size = userptr->base.base.base.size;
+
+	/* The file cannot go while it is set: close() takes it away. */
+	scoped_guard(spinlock, &u->lock) {
+		if (userptr->revoked && userptr->event_file && userptr->event_handle) {
+			e->event.bo_handle = userptr->event_handle;
+			ret = drm_event_reserve_init(dev, userptr->event_file, &e->base,
+						     &e->event.base);
+			userptr->event_file = NULL;
+		}
+	}
+
+	/* -ENOMEM: nobody reads them; the state is there to be asked for. */
+	if (ret)
+		kfree(e);
+	else
+		drm_send_event(dev, &e->base);
+}
+
 static void release_work(struct work_struct *work)
 {
 	struct virtio_gpu_object_userptr *userptr =
 		container_of(to_delayed_work(work), struct virtio_gpu_object_userptr,
 			     release_work);
-	struct virtio_gpu_userptr_device *u = to_device(userptr);
+	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
 	struct drm_device *dev = userptr->base.base.base.dev;
 
 	if (READ_ONCE(userptr->destroyed)) {
@@ -218,6 +283,8 @@ static void release_work(struct work_struct *work)
 		guard(spinlock)(&u->lock);
 		queue_release(u, userptr, VIRTIO_GPU_USERPTR_RETRY);
 	}
+	/* The host first: that is what has a bound. */
+	send_event(u, userptr);
 	/*
 	 * If there is no device any more virtio_gpu_userptr_device_fini()
 	 * unpins once it cannot reach the pages.
@@ -233,7 +300,7 @@ static void release_work(struct work_struct *work)
  */
 void virtio_gpu_userptr_destroyed(struct virtio_gpu_object_userptr *userptr)
 {
-	struct virtio_gpu_userptr_device *u = to_device(userptr);
+	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
 
 	WRITE_ONCE(userptr->destroyed, true);
 
@@ -249,23 +316,73 @@ void virtio_gpu_userptr_destroyed(struct virtio_gpu_object_userptr *userptr)
  */
 void virtio_gpu_userptr_held(struct virtio_gpu_object_userptr *userptr)
 {
-	struct virtio_gpu_userptr_device *u = to_device(userptr);
+	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
 
 	guard(spinlock)(&u->lock);
 	set_releasing(u, userptr, false);
+}
+
+static void start_release(struct virtio_gpu_userptr_device *u,
+			  struct virtio_gpu_object_userptr *userptr)
+{
+	set_state(u, userptr, VIRTIO_GPU_USERPTR_REVOKING);
+	set_releasing(u, userptr, true);
+	queue_release(u, userptr, 0);
+}
+
+/**
+ * virtio_gpu_userptr_revoke() - the owner has taken the memory back
+ * @u: device
+ * @userptr: object in any state
+ *
+ * Idempotent; does not sleep; &virtio_gpu_userptr_device.lock is held.
+ */
+void virtio_gpu_userptr_revoke(struct virtio_gpu_userptr_device *u,
+			       struct virtio_gpu_object_userptr *userptr)
+{
+	lockdep_assert_held(&u->lock);
+
+	/* While it is CREATING the mark is enough. */
+	userptr->revoked = true;
+	if (userptr->state == VIRTIO_GPU_USERPTR_LIVE)
+		start_release(u, userptr);
+}
+
+/**
+ * virtio_gpu_userptr_suspect() - something may have happened to the memory
+ * @u: device
+ * @userptr: object in any state
+ * @start: first address
+ * @last: last address
+ *
+ * Does not sleep; &virtio_gpu_userptr_device.lock is held.
+ */
+void virtio_gpu_userptr_suspect(struct virtio_gpu_userptr_device *u,
+				struct virtio_gpu_object_userptr *userptr,
+				unsigned long start, unsigned long last)
+{
+	struct virtio_gpu_userptr_watch *watch = &userptr->watch;
+
+	lockdep_assert_held(&u->lock);
+
+	watch->start = min(watch->start, start);
+	watch->last = max(watch->last, last);
+	/* While it is CREATING go_live() sees to it. */
+	if (userptr->state == VIRTIO_GPU_USERPTR_LIVE)
+		queue_work(u->wq, &watch->verify_work);
 }
 
 /* GEM: the last handle and the last user are gone, or creation failed. */
 static void virtio_gpu_userptr_free(struct drm_gem_object *obj)
 {
 	struct virtio_gpu_object_userptr *userptr = gem_to_virtio_gpu_userptr(obj);
-	struct virtio_gpu_userptr_device *u = to_device(userptr);
+	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
 
 	scoped_guard(spinlock, &u->lock) {
-		if (!list_empty(&userptr->node)) {
-			set_state(u, userptr, VIRTIO_GPU_USERPTR_REVOKING);
-			set_releasing(u, userptr, true);
-			queue_release(u, userptr, 0);
+		if (userptr->state == VIRTIO_GPU_USERPTR_REVOKING) {
+			/* Under way; the owner was quicker. */
+		} else if (!list_empty(&userptr->node)) {
+			start_release(u, userptr);
 		} else if (userptr->state == VIRTIO_GPU_USERPTR_CREATING) {
 			/* The device was never told. */
 			set_state(u, userptr, VIRTIO_GPU_USERPTR_DEAD);
@@ -285,12 +402,23 @@ static bool may_attach(struct virtio_gpu_device *vgdev, struct virtio_gpu_fpriv 
 	return capset < 64 && vgdev->userptr->limits.rdonly_capsets & BIT_ULL(capset);
 }
 
+/* @file does not have the handle (any more). */
+static void forget_event(struct virtio_gpu_object_userptr *userptr, struct drm_file *file)
+{
+	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
+
+	guard(spinlock)(&u->lock);
+	if (userptr->event_file == file)
+		userptr->event_file = NULL;
+}
+
 /* GEM: a new handle.  Success means usable in the context of that file. */
 static int virtio_gpu_userptr_open(struct drm_gem_object *obj, struct drm_file *file)
 {
 	struct virtio_gpu_object_userptr *userptr = gem_to_virtio_gpu_userptr(obj);
 	struct virtio_gpu_device *vgdev = obj->dev->dev_private;
 	struct virtio_gpu_fpriv *vfpriv = file->driver_priv;
+	int ret;
 
 	/* The memory is that of one process: no other may open it by name. */
 	if (current->mm != userptr->mm)
@@ -298,8 +426,22 @@ static int virtio_gpu_userptr_open(struct drm_gem_object *obj, struct drm_file *
 	virtio_gpu_create_context(obj->dev, file);
 	if (!may_attach(vgdev, vfpriv, userptr->flags))
 		return -EOPNOTSUPP;
+	if (!virtio_gpu_userptr_is_live(&userptr->base))
+		return -EFAULT;
 
-	return virtio_gpu_userptr_cmd_attach(vgdev, vfpriv->ctx_id, userptr->base.hw_res_handle);
+	/* The first one is the creator's. */
+	if (userptr->flags & VIRTGPU_USERPTR_EVENT && !userptr->event_named) {
+		guard(spinlock)(&vgdev->userptr->lock);
+		userptr->event_file = file;
+	}
+
+	ret = virtio_gpu_userptr_cmd_attach(vgdev, vfpriv->ctx_id, userptr->base.hw_res_handle);
+	if (ret)
+		forget_event(userptr, file);
+	/* A device that does not know it any more has been told so by us. */
+	if (ret && READ_ONCE(userptr->revoked))
+		return -EFAULT;
+	return ret;
 }
 
 /* GEM: a handle is closed. */
@@ -307,6 +449,12 @@ static void virtio_gpu_userptr_close(struct drm_gem_object *obj, struct drm_file
 {
 	struct virtio_gpu_object_userptr *userptr = gem_to_virtio_gpu_userptr(obj);
 	struct virtio_gpu_fpriv *vfpriv = file->driver_priv;
+
+	forget_event(userptr, file);
+
+	/* The device has been told to forget it, contexts and all. */
+	if (!virtio_gpu_userptr_is_live(&userptr->base))
+		return;
 
 	/*
 	 * Failure is fine: the device is gone, or this task is being killed
@@ -448,11 +596,15 @@ static int go_live(struct virtio_gpu_userptr_device *u, struct virtio_gpu_object
 {
 	guard(spinlock)(&u->lock);
 
-	/* Removing the device may have been quicker. */
+	/* Removing the device, or the owner, may have been quicker. */
 	if (userptr->state != VIRTIO_GPU_USERPTR_CREATING)
 		return -ENODEV;
+	if (userptr->revoked)
+		return -EFAULT;
 
 	set_state(u, userptr, VIRTIO_GPU_USERPTR_LIVE);
+	if (userptr->watch.active && userptr->watch.start <= userptr->watch.last)
+		queue_work(u->wq, &userptr->watch.verify_work);
 	return 0;
 }
 
@@ -460,15 +612,24 @@ static int pin_and_tell(struct virtio_gpu_device *vgdev, struct virtio_gpu_objec
 {
 	struct virtio_gpu_userptr_device *u = vgdev->userptr;
 	struct virtio_gpu_userptr_pin *pin = &userptr->pin;
-	int ret;
+	int ret = 0;
+
+	if (!(userptr->flags & VIRTGPU_USERPTR_KEEP))
+		ret = virtio_gpu_userptr_watch(userptr);
+	if (ret)
+		return ret;
 
 	ret = charge_patiently(u, pin, userptr->base.base.base.size >> PAGE_SHIFT);
 	if (ret)
-		return ret;
+		goto err_unwatch;
 
 	ret = virtio_gpu_userptr_pin(pin, userptr->addr,
 				     !(userptr->flags & VIRTGPU_USERPTR_RDONLY),
 				     u->limits.max_segments);
+	if (!ret && userptr->watch.active)
+		ret = virtio_gpu_userptr_mark(pin);
+	if (!ret && READ_ONCE(userptr->revoked))
+		ret = -EFAULT;
 	if (ret)
 		goto err_unpin;
 	userptr->nr_segments = pin->table.sgt.orig_nents;
@@ -483,6 +644,8 @@ static int pin_and_tell(struct virtio_gpu_device *vgdev, struct virtio_gpu_objec
 
 err_unpin:
 	virtio_gpu_userptr_unpin(pin);
+err_unwatch:
+	virtio_gpu_userptr_unwatch(userptr);
 	return ret;
 }
 
@@ -536,6 +699,12 @@ static int check_create(struct virtio_gpu_device *vgdev,
 
 	if (args->flags & ~VIRTGPU_USERPTR_FLAGS || args->pad)
 		return -EINVAL;
+	if (args->flags & VIRTGPU_USERPTR_EVENT) {
+		if (args->flags & VIRTGPU_USERPTR_KEEP)
+			return -EINVAL;
+		if (!IS_ENABLED(CONFIG_DRM_VIRTIO_GPU_USERPTR_NOTIFIER))
+			return -EOPNOTSUPP;
+	}
 
 	ret = virtio_gpu_userptr_check_range(args->addr, args->size);
 	if (ret)
@@ -549,6 +718,19 @@ static int check_create(struct virtio_gpu_device *vgdev,
 		return -EOPNOTSUPP;
 
 	return 0;
+}
+
+/* The event carries the handle, which is known only after it was opened. */
+static void name_event(struct virtio_gpu_object_userptr *userptr, u32 handle)
+{
+	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
+
+	scoped_guard(spinlock, &u->lock) {
+		userptr->event_named = true;
+		userptr->event_handle = handle;
+	}
+	/* If it was revoked meanwhile, nobody could. */
+	send_event(u, userptr);
 }
 
 /**
@@ -587,11 +769,43 @@ int virtio_gpu_userptr_create_ioctl(struct drm_device *dev, void *data, struct d
 	if (!ret) {
 		args->bo_handle = handle;
 		args->res_handle = userptr->base.hw_res_handle;
+		if (args->flags & VIRTGPU_USERPTR_EVENT)
+			name_event(userptr, handle);
 	}
 
 	/* The handle has a reference; without one this ends the resource. */
 	drm_gem_object_put(obj);
 	return ret;
+}
+
+static u32 uapi_state(struct virtio_gpu_object_userptr *userptr)
+{
+	switch (READ_ONCE(userptr->state)) {
+	case VIRTIO_GPU_USERPTR_CREATING:
+	case VIRTIO_GPU_USERPTR_LIVE:
+		return VIRTGPU_USERPTR_STATE_LIVE;
+	case VIRTIO_GPU_USERPTR_REVOKING:
+		return VIRTGPU_USERPTR_STATE_REVOKED;
+	default:
+		/* Dead is who is unpinned, except for a moment. */
+		return READ_ONCE(userptr->releasing) ? VIRTGPU_USERPTR_STATE_REVOKED :
+			VIRTGPU_USERPTR_STATE_RELEASED;
+	}
+}
+
+static int wait_for_state(struct virtio_gpu_object_userptr *userptr, u32 state, s64 timeout_ns)
+{
+	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
+	long ret;
+
+	ret = wait_event_interruptible_timeout(u->wait, uapi_state(userptr) >= state ||
+					       READ_ONCE(u->gone),
+					       drm_timeout_abs_to_jiffies(timeout_ns));
+	if (ret < 0)
+		return ret;
+	if (uapi_state(userptr) >= state)
+		return 0;
+	return READ_ONCE(u->gone) ? -ENODEV : -ETIME;
 }
 
 /**
@@ -607,28 +821,36 @@ int virtio_gpu_userptr_info_ioctl(struct drm_device *dev, void *data, struct drm
 	struct drm_virtgpu_userptr_info *args = data;
 	struct virtio_gpu_object_userptr *userptr;
 	struct drm_gem_object *obj;
-	int ret = -EINVAL;
+	int ret = 0;
 
-	if (args->pad)
+	if (args->wait_state > VIRTGPU_USERPTR_STATE_RELEASED)
 		return -EINVAL;
 
 	obj = drm_gem_object_lookup(file, args->bo_handle);
 	if (!obj)
 		return -ENOENT;
-
-	if (virtio_gpu_is_userptr(gem_to_virtio_gpu_obj(obj))) {
-		userptr = gem_to_virtio_gpu_userptr(obj);
-		args->res_handle = userptr->base.hw_res_handle;
-		args->addr = userptr->addr;
-		args->size = obj->size;
-		args->flags = userptr->flags;
-		args->nr_segments = userptr->nr_segments;
-		args->state = READ_ONCE(userptr->state) == VIRTIO_GPU_USERPTR_LIVE ?
-			VIRTGPU_USERPTR_STATE_LIVE : VIRTGPU_USERPTR_STATE_REVOKED;
-		ret = 0;
+	if (!virtio_gpu_is_userptr(gem_to_virtio_gpu_obj(obj))) {
+		drm_gem_object_put(obj);
+		return -EINVAL;
 	}
 
+	/* A waiter must not keep the resource from being closed. */
+	userptr = gem_to_virtio_gpu_userptr(obj);
+	virtio_gpu_userptr_get(userptr);
 	drm_gem_object_put(obj);
+
+	if (args->wait_state)
+		ret = wait_for_state(userptr, args->wait_state, args->timeout_ns);
+	if (!ret) {
+		args->res_handle = userptr->base.hw_res_handle;
+		args->addr = userptr->addr;
+		args->size = userptr->base.base.base.size;
+		args->flags = userptr->flags;
+		args->nr_segments = userptr->nr_segments;
+		args->state = uapi_state(userptr);
+	}
+
+	virtio_gpu_userptr_put(userptr);
 	return ret;
 }
 

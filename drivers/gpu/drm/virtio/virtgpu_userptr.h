@@ -5,6 +5,8 @@
  *	virtgpu_userptr.c	the object, its states, the ioctls, GEM functions;
  *				knows nothing of pages and of the wire
  *	virtgpu_userptr_pin.c	pinning and accounting; knows nothing of the device
+ *	virtgpu_userptr_notifier.c  noticing that the owner took the memory back;
+ *				knows nothing of the wire
  *	virtgpu_userptr_cmd.c	commands, chunks, answers; knows nothing of mm
  *
  * The rest of the driver sees only the functions at the end of virtgpu_drv.h.
@@ -14,6 +16,7 @@
 
 #include <linux/kref.h>
 #include <linux/list.h>
+#include <linux/mmu_notifier.h>
 #include <linux/scatterlist.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
@@ -53,6 +56,33 @@ struct virtio_gpu_userptr_pin {
 	bool writable;
 	/** @table: the pages, one entry for each physically contiguous run */
 	struct sg_append_table table;
+	/** @marks: where every VIRTIO_GPU_USERPTR_MARK-th entry is; or NULL */
+	struct virtio_gpu_userptr_mark *marks;
+	/** @nr_marks: of @marks */
+	unsigned int nr_marks;
+};
+
+/* Entries between two marks: what a look-up walks at most. */
+#define VIRTIO_GPU_USERPTR_MARK		128
+
+/**
+ * struct virtio_gpu_userptr_mark - a place in a table
+ * @first: page of the range that the entry begins with
+ * @sg: the entry
+ */
+struct virtio_gpu_userptr_mark {
+	unsigned long first;
+	struct scatterlist *sg;
+};
+
+/**
+ * struct virtio_gpu_userptr_walk - going through pinned pages in order
+ * @sg: entry of the next page
+ * @page: number of the next page in that entry
+ */
+struct virtio_gpu_userptr_walk {
+	struct scatterlist *sg;
+	unsigned long page;
 };
 
 int virtio_gpu_userptr_check_range(u64 addr, u64 size);
@@ -60,6 +90,33 @@ int virtio_gpu_userptr_charge(struct virtio_gpu_userptr_pin *pin, unsigned long 
 int virtio_gpu_userptr_pin(struct virtio_gpu_userptr_pin *pin, unsigned long addr,
 			   bool writable, u32 max_segments);
 void virtio_gpu_userptr_unpin(struct virtio_gpu_userptr_pin *pin);
+int virtio_gpu_userptr_mark(struct virtio_gpu_userptr_pin *pin);
+void virtio_gpu_userptr_walk_start(const struct virtio_gpu_userptr_pin *pin, unsigned long first,
+				   struct virtio_gpu_userptr_walk *walk);
+struct page *virtio_gpu_userptr_walk_next(struct virtio_gpu_userptr_walk *walk);
+
+/* virtgpu_userptr_notifier.c */
+
+/**
+ * struct virtio_gpu_userptr_watch - what is known of the owner's doings
+ */
+struct virtio_gpu_userptr_watch {
+#ifdef CONFIG_DRM_VIRTIO_GPU_USERPTR_NOTIFIER
+	/** @notifier: of the whole range */
+	struct mmu_interval_notifier notifier;
+#endif
+	/** @active: @notifier is inserted; the creator's, then the releaser's */
+	bool active;
+	/**
+	 * @start: first address that something may have happened to, above
+	 * @last if there is none; under &virtio_gpu_userptr_device.lock
+	 */
+	unsigned long start;
+	/** @last: last such address; likewise */
+	unsigned long last;
+	/** @verify_work: looks at that range */
+	struct work_struct verify_work;
+};
 
 /* virtgpu_userptr.c */
 
@@ -107,6 +164,22 @@ struct virtio_gpu_object_userptr {
 	struct virtio_gpu_userptr_pin pin;
 	/** @state: protected by &virtio_gpu_userptr_device.lock */
 	enum virtio_gpu_userptr_state state;
+	/**
+	 * @revoked: the owner took the memory back, no way leads to LIVE;
+	 * under &virtio_gpu_userptr_device.lock
+	 */
+	bool revoked;
+	/** @watch: see there */
+	struct virtio_gpu_userptr_watch watch;
+	/**
+	 * @event_file: who is to be told when it is revoked, or NULL; under
+	 * &virtio_gpu_userptr_device.lock
+	 */
+	struct drm_file *event_file;
+	/** @event_handle: the handle to be told; likewise */
+	u32 event_handle;
+	/** @event_named: @event_handle is known; no file is added any more */
+	bool event_named;
 	/** @node: on &virtio_gpu_userptr_device.objects, under its lock */
 	struct list_head node;
 	/**
@@ -193,6 +266,34 @@ bool virtio_gpu_userptr_transition_ok(enum virtio_gpu_userptr_state from,
 int virtio_gpu_userptr_device_init(struct virtio_gpu_device *vgdev,
 				   const struct virtio_gpu_userptr_transport *transport);
 void virtio_gpu_userptr_device_fini(struct virtio_gpu_device *vgdev);
+
+static inline struct virtio_gpu_userptr_device *
+virtio_gpu_userptr_to_device(struct virtio_gpu_object_userptr *userptr)
+{
+	struct virtio_gpu_device *vgdev = userptr->base.base.base.dev->dev_private;
+
+	return vgdev->userptr;
+}
+
+void virtio_gpu_userptr_revoke(struct virtio_gpu_userptr_device *u,
+			       struct virtio_gpu_object_userptr *userptr);
+void virtio_gpu_userptr_suspect(struct virtio_gpu_userptr_device *u,
+				struct virtio_gpu_object_userptr *userptr,
+				unsigned long start, unsigned long last);
+
+#ifdef CONFIG_DRM_VIRTIO_GPU_USERPTR_NOTIFIER
+int virtio_gpu_userptr_watch(struct virtio_gpu_object_userptr *userptr);
+void virtio_gpu_userptr_unwatch(struct virtio_gpu_object_userptr *userptr);
+#else
+static inline int virtio_gpu_userptr_watch(struct virtio_gpu_object_userptr *userptr)
+{
+	return 0;
+}
+
+static inline void virtio_gpu_userptr_unwatch(struct virtio_gpu_object_userptr *userptr)
+{
+}
+#endif
 
 /* virtgpu_userptr_cmd.c */
 

@@ -2,8 +2,9 @@
 /*
  * virtio-gpu userptr resources: tracepoints
  *
- * create (the ioctl's arguments and outcome), each chunk, destroy, and each
- * state transition.  Resource ids are those of the ioctls and of the wire.
+ * create (the ioctl's arguments and outcome), each chunk, destroy, each state
+ * transition, and each look at memory that something may have happened to.
+ * Resource ids are those of the ioctls and of the wire.
  */
 #if !defined(_VIRTGPU_USERPTR_TRACE_H_) || defined(TRACE_HEADER_MULTI_READ)
 #define _VIRTGPU_USERPTR_TRACE_H_
@@ -83,6 +84,21 @@ TRACE_EVENT(virtio_gpu_userptr_state,
 		      __entry->res_id,
 		      show_userptr_state(__entry->from),
 		      show_userptr_state(__entry->to))
+);
+
+TRACE_EVENT(virtio_gpu_userptr_verify,
+	    TP_PROTO(u32 res_id, u64 start, u64 last, bool diverged),
+	    TP_ARGS(res_id, start, last, diverged),
+	    TP_STRUCT__entry(__field(u64, start)
+			     __field(u64, last)
+			     __field(u32, res_id)
+			     __field(bool, diverged)),
+	    TP_fast_assign(__entry->start = start;
+			   __entry->last = last;
+			   __entry->res_id = res_id;
+			   __entry->diverged = diverged;),
+	    TP_printk("res=%u start=0x%llx last=0x%llx diverged=%d",
+		      __entry->res_id, __entry->start, __entry->last, __entry->diverged)
 );
 
 #endif /* _VIRTGPU_USERPTR_TRACE_H_ */

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * virtio-gpu userptr resources: noticing that the owner took the memory back
+ *
+ * The pages of a resource are pinned, so the kernel neither moves nor replaces
+ * them.  But the owner can: free(), munmap() and exit() leave the host with
+ * pages that the process does not have any more, and nothing else says so.
+ *
+ * An interval notifier for each resource closes that gap.  It is never a
+ * stand-in for the pin and never blocks: it tells that a registration has
+ * become stale, as in a registration cache, and a worker ends it.
+ *
+ *	UNMAP, RELEASE	proof: the resource is revoked
+ *	CLEAR		suspicion: MADV_DONTNEED and hole punching send it, but so
+ *			do THP splits, KSM, khugepaged, reclaim and migration,
+ *			which back off from pinned pages after they have sent it.
+ *			A worker compares what is mapped now with what is pinned.
+ *	anything else	changes access or looks at it: ignored
+ *
+ * Suspicions of a resource are merged into one range and one pending work, so a
+ * storm of events costs one look at that range; it costs time proportional to
+ * the range, clipped to the resource, and no memory.
+ *
+ * Comparing never faults anything in: that would give memory back to a process
+ * that has just freed it.
+ *
+ * A hole in a file is punched in two steps: the pages are unmapped, which sends
+ * CLEAR, then they leave the file, which sends nothing.  Both happen under the
+ * inode's lock, so a page that is not mapped but still in its file is judged
+ * only after that lock could be taken.
+ *
+ * Locking: the callback takes &virtio_gpu_userptr_device.lock, which is a
+ * spinlock under which nothing is allocated or waited for; it is called with
+ * mmap_lock, rmap locks and perhaps a folio lock held, and out of reclaim.  The
+ * worker takes mmap_lock for reading, and inside it a folio lock; and an
+ * inode's lock inside nothing.
+ */
+
+#include <linux/fs.h>
+#include <linux/hmm.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+
+#include "virtgpu_userptr.h"
+#include "virtgpu_userptr_trace.h"
+
+/* Pages that are compared in one go, and whose PFNs are kept on the stack. */
+#define VERIFY_BATCH	64
+
+enum verdict {
+	INTACT,		/* every page is what is pinned, as far as can be told */
+	DIVERGED,	/* a page is gone or another one */
+	AGAIN,		/* the page tables changed meanwhile */
+	UNSURE,		/* a page of a file may be about to leave it */
+};
+
+static bool invalidate(struct mmu_interval_notifier *mni, const struct mmu_notifier_range *range,
+		       unsigned long cur_seq)
+{
+	struct virtio_gpu_object_userptr *userptr =
+		container_of(mni, struct virtio_gpu_object_userptr, watch.notifier);
+	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
+
+	guard(spinlock)(&u->lock);
+	mmu_interval_set_seq(mni, cur_seq);
+
+	switch (range->event) {
+	case MMU_NOTIFY_UNMAP:
+	case MMU_NOTIFY_RELEASE:
+		virtio_gpu_userptr_revoke(u, userptr);
+		break;
+	case MMU_NOTIFY_CLEAR:
+		/* The range may be wider than the resource, and than the deed. */
+		virtio_gpu_userptr_suspect(u, userptr,
+					   max(range->start, mni->interval_tree.start),
+					   min(range->end - 1, mni->interval_tree.last));
+		break;
+	default:
+		break;
+	}
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops notifier_ops = {
+	.invalidate = invalidate,
+};
+
+/* What the page tables have for [start, start + nr pages), without faulting. */
+static int snapshot(struct virtio_gpu_object_userptr *userptr, unsigned long seq,
+		    unsigned long start, unsigned int nr, unsigned long *pfns)
+{
+	struct hmm_range range = {
+		.notifier = &userptr->watch.notifier,
+		.notifier_seq = seq,
+		.start = start,
+		.end = start + ((unsigned long)nr << PAGE_SHIFT),
+		.hmm_pfns = pfns,
+	};
+
+	mmap_assert_locked(userptr->mm);
+	memset(pfns, 0, nr * sizeof(*pfns));
+	return hmm_range_fault(&range);
+}
+
+/**
+ * struct verify - a look at a range
+ * @userptr: whose range
+ * @at: first address that has not been found intact
+ * @last: last address
+ * @seq: of the notifier, for the current batch
+ * @inode: whose lock was free after the suspicion arose, with a reference; what
+ *	is still in that file stays there
+ * @next: to become @inode, with a reference
+ */
+struct verify {
+	struct virtio_gpu_object_userptr *userptr;
+	unsigned long at;
+	unsigned long last;
+	unsigned long seq;
+	struct inode *inode;
+	struct inode *next;
+};
+
+/*
+ * Nothing is mapped where a page of a file is pinned.  That may be reclaim,
+ * which takes the mapping away but not the page out of the file.
+ */
+static enum verdict judge_absent_file(struct verify *v, struct folio *folio)
+{
+	enum verdict verdict = UNSURE;
+
+	/* The folio's lock keeps it in its file, and that alive. */
+	folio_lock(folio);
+	if (!folio->mapping)
+		verdict = DIVERGED;
+	else if (folio->mapping->host == v->inode)
+		verdict = INTACT;
+	else
+		v->next = igrab(folio->mapping->host);
+	folio_unlock(folio);
+
+	/* A file that is going away takes its pages with it. */
+	return verdict == UNSURE && !v->next ? DIVERGED : verdict;
+}
+
+/* Nothing is mapped at v->at where @page is pinned. */
+static enum verdict judge_absent(struct verify *v, struct page *page)
+{
+	struct folio *folio = page_folio(page);
+	unsigned long pfn;
+	int ret;
+
+	if (!folio_test_anon(folio))
+		return judge_absent_file(v, folio);
+
+	/*
+	 * Migration, reclaim and KSM put something else in place for a moment,
+	 * before they find the pin.  They do so under the folio lock.
+	 */
+	folio_lock(folio);
+	ret = snapshot(v->userptr, v->seq, v->at, 1, &pfn);
+	folio_unlock(folio);
+	if (ret == -EBUSY)
+		return AGAIN;
+	if (!ret && pfn && !(pfn & HMM_PFN_ERROR) && hmm_pfn_to_page(pfn) == page)
+		return INTACT;
+
+	/*
+	 * Where the owner has no access HMM does not look.  A small folio that
+	 * is mapped is mapped here, since forking copies pinned pages.
+	 */
+	if (!ret && pfn & HMM_PFN_ERROR && !folio_test_large(folio) && folio_mapped(folio))
+		return INTACT;
+
+	return DIVERGED;
+}
+
+/* Advances v->at over what is intact. */
+static enum verdict verify_batch(struct verify *v)
+{
+	struct virtio_gpu_object_userptr *userptr = v->userptr;
+	struct virtio_gpu_userptr_walk walk;
+	unsigned long pfns[VERIFY_BATCH];
+	enum verdict verdict;
+	unsigned int i, nr;
+	int ret;
+
+	nr = min(((v->last - v->at) >> PAGE_SHIFT) + 1, (unsigned long)VERIFY_BATCH);
+	ret = snapshot(userptr, v->seq, v->at, nr, pfns);
+	if (ret)
+		return ret == -EBUSY ? AGAIN : DIVERGED;
+
+	virtio_gpu_userptr_walk_start(&userptr->pin, (v->at - userptr->addr) >> PAGE_SHIFT, &walk);
+
+	for (i = 0; i < nr; i++, v->at += PAGE_SIZE) {
+		struct page *page = virtio_gpu_userptr_walk_next(&walk);
+
+		/* A page that NUMA balancing looks at is there, but not VALID. */
+		if (pfns[i] && !(pfns[i] & HMM_PFN_ERROR)) {
+			if (hmm_pfn_to_page(pfns[i]) != page)
+				return DIVERGED;
+			continue;
+		}
+		verdict = judge_absent(v, page);
+		if (verdict != INTACT)
+			return verdict;
+	}
+	return INTACT;
+}
+
+static enum verdict verify_range(struct virtio_gpu_object_userptr *userptr, unsigned long start,
+				 unsigned long last)
+{
+	struct verify v = { .userptr = userptr, .at = start, .last = last };
+	struct mm_struct *mm = userptr->mm;
+	enum verdict verdict = INTACT;
+
+	/* If there are no users left, RELEASE is under way. */
+	if (!mmget_not_zero(mm))
+		return INTACT;
+
+	while (verdict != DIVERGED && v.at <= last) {
+		/* Waits for invalidations: outside of all locks. */
+		v.seq = mmu_interval_read_begin(&userptr->watch.notifier);
+		mmap_read_lock(mm);
+		verdict = verify_batch(&v);
+		mmap_read_unlock(mm);
+		if (verdict == UNSURE) {
+			iput(v.inode);
+			v.inode = v.next;
+			v.next = NULL;
+			/* Who punched a hole before this is done with it. */
+			inode_lock_shared(v.inode);
+			inode_unlock_shared(v.inode);
+		}
+		cond_resched();
+	}
+
+	iput(v.inode);
+	/* Not here: exit_mmap() would wait for this work through RELEASE. */
+	mmput_async(mm);
+	return verdict;
+}
+
+static void verify_work(struct work_struct *work)
+{
+	struct virtio_gpu_object_userptr *userptr =
+		container_of(work, struct virtio_gpu_object_userptr, watch.verify_work);
+	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
+	unsigned long start, last;
+	enum verdict verdict;
+
+	scoped_guard(spinlock, &u->lock) {
+		start = userptr->watch.start;
+		last = userptr->watch.last;
+		userptr->watch.start = ULONG_MAX;
+		userptr->watch.last = 0;
+		if (userptr->state != VIRTIO_GPU_USERPTR_LIVE)
+			return;
+	}
+
+	verdict = verify_range(userptr, start, last);
+	trace_virtio_gpu_userptr_verify(userptr->base.hw_res_handle, start, last,
+					verdict == DIVERGED);
+	if (verdict == DIVERGED) {
+		guard(spinlock)(&u->lock);
+		virtio_gpu_userptr_revoke(u, userptr);
+	}
+}
+
+/**
+ * virtio_gpu_userptr_watch() - start to notice what happens to the memory
+ * @userptr: CREATING, of the calling process; not pinned yet
+ *
+ * Before the memory is pinned, so that nothing can happen to it unnoticed:
+ * what is under way when this is called is waited for, and what comes later is
+ * either seen by the callback or by the pin, which fails.  Sleeps.
+ *
+ * Return: 0; -EINTR if a signal is pending, for the first watch of a process;
+ * -ENOMEM.
+ */
+int virtio_gpu_userptr_watch(struct virtio_gpu_object_userptr *userptr)
+{
+	struct virtio_gpu_userptr_watch *watch = &userptr->watch;
+	int ret;
+
+	watch->start = ULONG_MAX;
+	watch->last = 0;
+	INIT_WORK(&watch->verify_work, verify_work);
+
+	ret = mmu_interval_notifier_insert(&watch->notifier, userptr->mm, userptr->addr,
+					   userptr->base.base.base.size, &notifier_ops);
+	if (ret)
+		return ret;
+
+	watch->active = true;
+	mmu_interval_read_begin(&watch->notifier);
+	return 0;
+}
+
+/**
+ * virtio_gpu_userptr_unwatch() - undo virtio_gpu_userptr_watch()
+ * @userptr: not LIVE; may never have been watched
+ *
+ * Neither the callback nor the worker is running or will run when this returns.
+ * Sleeps, waits for invalidations of that process: not under any lock.
+ */
+void virtio_gpu_userptr_unwatch(struct virtio_gpu_object_userptr *userptr)
+{
+	struct virtio_gpu_userptr_watch *watch = &userptr->watch;
+
+	if (!watch->active)
+		return;
+
+	mmu_interval_notifier_remove(&watch->notifier);
+	cancel_work_sync(&watch->verify_work);
+	watch->active = false;
+}
