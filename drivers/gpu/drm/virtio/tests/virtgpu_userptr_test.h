@@ -28,7 +28,7 @@ enum userptr_test_pattern {
 };
 
 /**
- * struct userptr_test_mem - user memory whose physical layout the test chose
+ * struct userptr_test_mem - user memory whose pages the test knows
  * @addr: where it is mapped in the test's mm
  * @nr: pages mapped there
  * @nr_block: pages of @block
@@ -36,6 +36,8 @@ enum userptr_test_pattern {
  * @index: for each page mapped, which one of @block it is
  * @uses: for each page of @block, how many times it is mapped
  * @io: map as memory of a device
+ * @pages: instead of @block and what follows, of userptr_test_mem_user(): the
+ *	pages mapped, each with one reference of the test
  */
 struct userptr_test_mem {
 	unsigned long addr;
@@ -45,6 +47,7 @@ struct userptr_test_mem {
 	unsigned int *index;
 	unsigned int *uses;
 	bool io;
+	struct page **pages;
 };
 
 /* Each page is mapped, and nothing else has a reference, or a pin for each use. */
@@ -53,6 +56,8 @@ struct userptr_test_mem {
 
 struct userptr_test_mem *userptr_test_mem(struct kunit *test, enum userptr_test_pattern pattern,
 					  unsigned int nr, unsigned long prot, bool io);
+struct userptr_test_mem *userptr_test_mem_user(struct kunit *test, unsigned long addr,
+					       unsigned int nr);
 bool userptr_test_mem_is(const struct userptr_test_mem *mem, unsigned int what);
 bool userptr_test_mem_pinned(const struct userptr_test_mem *mem);
 struct page *userptr_test_page(const struct userptr_test_mem *mem, unsigned int i);

@@ -53,7 +53,7 @@ static const struct file_operations test_mem_fops = {
  */
 struct page *userptr_test_page(const struct userptr_test_mem *mem, unsigned int i)
 {
-	return mem->block + mem->index[i];
+	return mem->pages ? mem->pages[i] : mem->block + mem->index[i];
 }
 
 static unsigned int pattern_index(enum userptr_test_pattern pattern, unsigned int i,
@@ -139,6 +139,53 @@ struct userptr_test_mem *userptr_test_mem(struct kunit *test, enum userptr_test_
 	return mem;
 }
 
+static void put_pages(void *data)
+{
+	struct userptr_test_mem *mem = data;
+	unsigned int i;
+
+	for (i = 0; i < mem->nr; i++)
+		put_page(mem->pages[i]);
+}
+
+/**
+ * userptr_test_mem_user() - take what is mapped somewhere
+ * @test: test
+ * @addr: where; writable
+ * @nr: pages
+ *
+ * The pages are those of anonymous memory or of a file, which others refer to
+ * as well: only whether they are pinned can be told.
+ *
+ * Return: the memory, never NULL.
+ */
+struct userptr_test_mem *userptr_test_mem_user(struct kunit *test, unsigned long addr,
+					       unsigned int nr)
+{
+	struct userptr_test_mem *mem = kunit_kzalloc(test, sizeof(*mem), GFP_KERNEL);
+	int got;
+
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	mem->addr = addr;
+	mem->pages = kunit_kcalloc(test, nr, sizeof(*mem->pages), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, mem->pages);
+	got = get_user_pages_fast(addr, nr, FOLL_WRITE, mem->pages);
+	mem->nr = max(got, 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, put_pages, mem), 0);
+	KUNIT_ASSERT_EQ(test, got, nr);
+	return mem;
+}
+
+static bool all_pinned(const struct userptr_test_mem *mem, bool pinned)
+{
+	unsigned int i;
+
+	for (i = 0; i < mem->nr; i++)
+		if (folio_maybe_dma_pinned(page_folio(mem->pages[i])) != pinned)
+			return false;
+	return true;
+}
+
 /**
  * userptr_test_mem_is() - what has references to the pages?
  * @mem: memory
@@ -151,6 +198,8 @@ bool userptr_test_mem_is(const struct userptr_test_mem *mem, unsigned int what)
 {
 	unsigned int i, expected;
 
+	if (mem->pages)
+		return all_pinned(mem, what & USERPTR_TEST_PINNED);
 	for (i = 0; i < mem->nr_block; i++) {
 		expected = 1;
 		if (what & USERPTR_TEST_MAPPED)
@@ -173,6 +222,8 @@ bool userptr_test_mem_pinned(const struct userptr_test_mem *mem)
 {
 	unsigned int i;
 
+	if (mem->pages)
+		return all_pinned(mem, true);
 	for (i = 0; i < mem->nr_block; i++)
 		if (page_count(mem->block + i) < mem->uses[i] * GUP_PIN_COUNTING_BIAS)
 			return false;
