@@ -30,7 +30,7 @@ built = $(1)
 endif
 
 .PHONY: all help deps kernel-source kernel host tools demo test test-full \
-	kernel-x86 trixie test-qemu test-kunit test-host test-uml check format clean distclean
+	kernel-x86 trixie test-qemu test-kunit test-host test-uml test-mutants check format clean distclean
 
 ## all: build the guest kernel, the host device and the tools (the default)
 all: kernel host tools
@@ -86,8 +86,9 @@ demo: $(call built,kernel host tools)
 test: deps
 	+$(Q)MAKE='$(MAKE)' scripts/run-tests check test-kunit test-host test-uml
 
-## test-full: clean first, then test and test-qemu: only the compiler cache is reused
-test-full: clean test test-qemu
+## test-full: clean first, then test, longer, and test-qemu: only the compiler cache is reused
+test-full: export USERPTR_STRESS ?= 120
+test-full: clean test test-qemu test-mutants
 
 ## test-kunit: the driver's KUnit tests, in User-Mode Linux
 test-kunit: $(call built,kernel)
@@ -104,6 +105,10 @@ test-uml: $(call built,kernel host tools)
 ## test-qemu: tests in an x86-64 guest behind stock QEMU, with every debugging aid
 test-qemu: $(call built,host tools) trixie kernel-x86
 	$(Q)tools/testing/run-qemu-tests
+
+## test-mutants: break the driver on purpose, and expect tests to fail
+test-mutants: $(call built,kernel host tools)
+	$(Q)scripts/test-mutants
 
 # The parts of `make check`, each a target of its own.
 CHECKS := checkpatch build sparse kconfig-off kernel-doc shellcheck format headers

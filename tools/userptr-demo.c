@@ -31,6 +31,8 @@
 #define GUARD_BYTE 0xa5
 #define READ_CHUNK (1024 * 1024)
 #define RELEASE_MS 10000
+/* Of the buffer that is only freed; malloc() unmaps what is as large. */
+#define FREED_BYTES (4ul * 1024 * 1024)
 
 /**
  * struct buffer - registered memory with the data somewhere inside
@@ -390,6 +392,41 @@ static void report(const struct demo *demo)
 		row(step_names[step], "%10.3f ms", demo->took[step] / 1000.0);
 }
 
+/* free() alone: nobody closes the handle, and still the host lets go. */
+static void free_registered(struct demo *demo)
+{
+	struct buffer buffer = { .size = FREED_BYTES };
+	struct loopback_stats stats;
+	uint64_t took;
+	int ret;
+
+	buffer.block = malloc(buffer.size + PAGE);
+	if (!buffer.block)
+		fail("malloc of %zu bytes: %s", buffer.size, strerror(errno));
+	buffer.base = (uint8_t *)(((uintptr_t)buffer.block + PAGE - 1) & ~(PAGE - 1));
+	memset(buffer.base, GUARD_BYTE, buffer.size);
+	register_buffer(demo, &buffer);
+	free(buffer.block);
+	took = vg_now_us();
+	ret = vg_userptr_wait(demo->vg.fd, buffer.bo.handle, VIRTGPU_USERPTR_STATE_RELEASED,
+			      RELEASE_MS);
+	took = vg_now_us() - took;
+	if (ret)
+		fail("free() of a registered buffer went unnoticed: %s", strerror(-ret));
+	if (vg_status_kib("VmPin"))
+		fail("VmPin is %ld kB after free()", vg_status_kib("VmPin"));
+	ret = vg_stats(&demo->vg, &stats);
+	if (ret)
+		fail("asking the device for its statistics: %s", strerror(-ret));
+	if (stats.userptr_destroyed != demo->after.userptr_destroyed + 1 ||
+	    stats.userptr_resources != demo->after.userptr_resources)
+		fail("the device was not told of free()");
+	row("free() alone", "device told after %lu us, pages unpinned", took);
+	ret = vg_bo_close(demo->vg.fd, buffer.bo.handle);
+	if (ret)
+		fail("closing the handle of freed memory: %s", strerror(-ret));
+}
+
 int main(int argc, char **argv)
 {
 	struct demo demo = { .node = "/dev/dri/renderD128" };
@@ -413,6 +450,7 @@ int main(int argc, char **argv)
 	invert(&demo);
 	release_both(&demo);
 	report(&demo);
+	free_registered(&demo);
 	vg_close(&demo.vg);
 	free(demo.output.block);
 	free(demo.input.block);

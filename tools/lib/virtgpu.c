@@ -214,6 +214,27 @@ int vg_userptr_info(int fd, uint32_t handle, struct drm_virtgpu_userptr_info *in
 }
 
 /**
+ * vg_userptr_wait() - wait for a state of a registration, or one beyond it
+ * @fd: render node
+ * @handle: GEM handle
+ * @state: VIRTGPU_USERPTR_STATE_*
+ * @timeout_ms: how long, 0 not at all
+ *
+ * Return: 0 or a negative errno; -ETIME if the state was not reached.
+ */
+int vg_userptr_wait(int fd, uint32_t handle, uint32_t state, int timeout_ms)
+{
+	struct drm_virtgpu_userptr_info info = {
+		.bo_handle = handle,
+		.wait_state = state,
+	};
+
+	if (timeout_ms)
+		info.timeout_ns = (vg_now_us() + timeout_ms * 1000ll) * 1000;
+	return vg_ioctl(fd, DRM_IOCTL_VIRTGPU_USERPTR_INFO, &info);
+}
+
+/**
  * vg_bo_close() - close a GEM handle
  * @fd: render node
  * @handle: the handle

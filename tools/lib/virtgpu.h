@@ -100,6 +100,7 @@ int vg_blob_create(int fd, uint64_t size, struct vg_bo *bo);
 int vg_map(int fd, uint32_t handle, uint64_t size, void **addr);
 int vg_userptr_create(int fd, const void *addr, uint64_t size, uint32_t flags, struct vg_bo *bo);
 int vg_userptr_info(int fd, uint32_t handle, struct drm_virtgpu_userptr_info *info);
+int vg_userptr_wait(int fd, uint32_t handle, uint32_t state, int timeout_ms);
 int vg_bo_close(int fd, uint32_t handle);
 
 int vg_submit(struct vg *vg, uint32_t ring, const struct loopback_command *commands,

@@ -728,6 +728,28 @@ TEST_F(unplugged, with_a_release_that_is_never_answered)
 	EXPECT_EQ(session->pins, pins_outstanding());
 }
 
+TEST_F(unplugged, during_revocation)
+{
+	const struct vg_fault fault = {
+		.fault = LOOPBACK_FAULT_DROP,
+		.command = VIRTIO_GPU_CMD_RESOURCE_DESTROY_USERPTR,
+	};
+	struct session *session = &self->session;
+	long kib = self->region.size / 1024;
+	struct vg_bo bo;
+
+	ASSERT_EQ(0, create(session, &self->region, 0, &bo));
+	ASSERT_EQ(0, vg_inject(&session->vg, &fault));
+	region_free(&self->region);
+	EXPECT_EQ(0, vg_userptr_wait(session->vg.fd, bo.handle, VIRTGPU_USERPTR_STATE_REVOKED, 0));
+	EXPECT_EQ(-ETIME,
+		  vg_userptr_wait(session->vg.fd, bo.handle, VIRTGPU_USERPTR_STATE_RELEASED, 200));
+	EXPECT_EQ(kib, vg_status_kib("VmPin"));
+	ASSERT_EQ(0, write_file(BIND_DRIVER "unbind", self->device));
+	EXPECT_EQ(0, vg_status_kib("VmPin"));
+	EXPECT_EQ(session->pins, pins_outstanding());
+}
+
 static int create_until_gone(void *opaque)
 {
 	const char *node = opaque;

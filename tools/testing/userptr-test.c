@@ -92,7 +92,8 @@ TEST_F(userptr, malformed_arguments)
 	EXPECT_REFUSED(size, good.size + 512);
 	EXPECT_REFUSED(addr, good.addr + 1);
 	EXPECT_REFUSED(addr, good.addr + 2048);
-	EXPECT_REFUSED(flags, 1u << 1);
+	EXPECT_REFUSED(flags, 1u << 3);
+	EXPECT_REFUSED(flags, VIRTGPU_USERPTR_KEEP | VIRTGPU_USERPTR_EVENT);
 	EXPECT_REFUSED(flags, 1u << 31);
 	EXPECT_REFUSED(pad, 1);
 #undef EXPECT_REFUSED
@@ -247,11 +248,10 @@ TEST_F(userptr, info)
 	EXPECT_EQ(VIRTGPU_USERPTR_RDONLY, info.flags);
 	EXPECT_EQ(7, info.nr_segments);
 	EXPECT_EQ(VIRTGPU_USERPTR_STATE_LIVE, info.state);
-	EXPECT_EQ(0, info.pad);
 
 	memset(&info, 0, sizeof(info));
 	info.bo_handle = bo.handle;
-	info.pad = 1;
+	info.wait_state = VIRTGPU_USERPTR_STATE_RELEASED + 1;
 	EXPECT_EQ(-EINVAL, vg_ioctl(fd, DRM_IOCTL_VIRTGPU_USERPTR_INFO, &info));
 	EXPECT_EQ(-EINVAL, vg_userptr_info(fd, session->vg.result.handle, &info));
 	EXPECT_EQ(-ENOENT, vg_userptr_info(fd, 0x7fffffff, &info));

@@ -1,0 +1,532 @@
+// SPDX-License-Identifier: MIT
+/*
+ * userptr-life-stress: random things done to registered memory
+ *
+ * An arena of private and of shared pages is registered in random, overlapping
+ * pieces, and random operations are done to random pieces of it.  A model says
+ * of every page whether it is mapped and what is written in it, and of every
+ * registration whether it must be alive or revoked: after each operation every
+ * one that was hit has to become RELEASED, and no other; the host's digest of
+ * those that live has to be that of what this process reads.
+ *
+ *	userptr-life-stress [SECONDS [SEED]]
+ *
+ * The seed is printed; the same seed does the same operations in the same
+ * order.  Output is TAP with one test.
+ *
+ * Invariant: one thread; nothing but the operations below is done to the arena.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "userptr-test-util.h"
+
+#define HALF 64u
+#define ARENA (2 * HALF)
+#define SLOTS 24
+
+#define REVOKED VIRTGPU_USERPTR_STATE_REVOKED
+#define RELEASED VIRTGPU_USERPTR_STATE_RELEASED
+
+/**
+ * struct slot - a registration
+ * @bo: its handle, 0 for none
+ * @first: page of the arena
+ * @pages: pages
+ * @keep: not watched
+ * @hit: must be revoked
+ */
+struct slot {
+	struct vg_bo bo;
+	unsigned int first;
+	unsigned int pages;
+	bool keep;
+	bool hit;
+};
+
+/**
+ * struct stress - all there is
+ * @vg: context
+ * @arena: ARENA pages: HALF private ones, and HALF of @file
+ * @file: file in memory
+ * @mapped: pages that can be read and registered
+ * @slots: registrations
+ * @rng: state of the random numbers
+ * @seed: where they began
+ * @steps: operations done
+ * @created: registrations made, ever
+ * @revoked: of which were revoked
+ * @pins: pages pinned before
+ */
+struct stress {
+	struct vg vg;
+	uint8_t *arena;
+	int file;
+	bool mapped[ARENA];
+	struct slot slots[SLOTS];
+	uint64_t rng;
+	uint64_t seed;
+	unsigned long steps;
+	unsigned long created;
+	unsigned long revoked;
+	long pins;
+};
+
+/* A piece of the arena; never across its middle. */
+struct piece {
+	unsigned int first;
+	unsigned int pages;
+};
+
+static struct stress stress;
+
+static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	printf("# seed %lu, step %lu: ", stress.seed, stress.steps);
+	vprintf(format, args);
+	va_end(args);
+	printf("\nnot ok 1 life-stress\n");
+	exit(1);
+}
+
+/* splitmix64 */
+static uint64_t next_random(void)
+{
+	uint64_t z = (stress.rng += 0x9e3779b97f4a7c15ull);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return z ^ (z >> 31);
+}
+
+static unsigned int below(unsigned int bound)
+{
+	return next_random() % bound;
+}
+
+static uint8_t *page_at(unsigned int page)
+{
+	return stress.arena + page * PAGE;
+}
+
+static bool shared(struct piece p)
+{
+	return p.first >= HALF;
+}
+
+static bool all_mapped(struct piece p)
+{
+	unsigned int i;
+
+	for (i = p.first; i < p.first + p.pages; i++) {
+		if (!stress.mapped[i])
+			return false;
+	}
+	return true;
+}
+
+static struct piece random_piece(unsigned int most)
+{
+	struct piece p;
+
+	p.pages = 1 + below(most);
+	p.first = below(2) * HALF + below(HALF - p.pages + 1);
+	return p;
+}
+
+static void fill(struct piece p)
+{
+	const struct region region = { .addr = page_at(p.first), .size = p.pages * PAGE };
+
+	region_fill(&region, next_random());
+}
+
+static bool overlaps(const struct slot *slot, struct piece p)
+{
+	return slot->bo.handle && slot->first < p.first + p.pages &&
+	       p.first < slot->first + slot->pages;
+}
+
+/* The owner has taken @p back: every registration that has part of it ends. */
+static void hit(struct piece p)
+{
+	unsigned int i;
+
+	for (i = 0; i < SLOTS; i++) {
+		if (overlaps(&stress.slots[i], p))
+			stress.slots[i].hit = true;
+	}
+}
+
+static void check(int ret, const char *what, struct piece p)
+{
+	if (ret)
+		fail("%s of pages %u + %u: %s", what, p.first, p.pages, strerror(errno));
+}
+
+/* ---- operations ------------------------------------------------------------- */
+
+static void map(struct piece p)
+{
+	uint8_t *at = page_at(p.first), *got;
+	unsigned int i;
+
+	if (shared(p))
+		got = mmap(at, p.pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			   stress.file, (p.first - HALF) * PAGE);
+	else
+		got = mmap(at, p.pages * PAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	check(got == at ? 0 : -1, "mmap", p);
+	for (i = p.first; i < p.first + p.pages; i++)
+		stress.mapped[i] = true;
+}
+
+static void op_map_fixed(struct piece p)
+{
+	hit(p);
+	map(p);
+	if (below(2))
+		fill(p);
+}
+
+static void op_munmap(struct piece p)
+{
+	unsigned int i;
+
+	hit(p);
+	check(munmap(page_at(p.first), p.pages * PAGE), "munmap", p);
+	for (i = p.first; i < p.first + p.pages; i++)
+		stress.mapped[i] = false;
+}
+
+static void op_dontneed(struct piece p)
+{
+	if (!all_mapped(p))
+		return;
+	/* A page of a file does not leave it by that. */
+	if (!shared(p))
+		hit(p);
+	check(madvise(page_at(p.first), p.pages * PAGE, MADV_DONTNEED), "MADV_DONTNEED", p);
+	if (below(2))
+		fill(p);
+}
+
+static void op_remove(struct piece p)
+{
+	if (!shared(p) || !all_mapped(p))
+		return;
+	hit(p);
+	check(madvise(page_at(p.first), p.pages * PAGE, MADV_REMOVE), "MADV_REMOVE", p);
+}
+
+static void op_punch(struct piece p)
+{
+	if (!shared(p))
+		return;
+	hit(p);
+	check(fallocate(stress.file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			(p.first - HALF) * PAGE, p.pages * PAGE),
+	      "fallocate", p);
+}
+
+static void op_truncate(struct piece p)
+{
+	struct piece tail = { .first = p.first, .pages = ARENA - p.first };
+
+	if (!shared(p))
+		return;
+	hit(tail);
+	check(ftruncate(stress.file, (p.first - HALF) * PAGE), "ftruncate", tail);
+	check(ftruncate(stress.file, HALF * PAGE), "ftruncate", tail);
+}
+
+/* Away and back again: another page may be there, or the same one. */
+static void op_mremap(struct piece p)
+{
+	void *to;
+
+	if (!all_mapped(p))
+		return;
+	hit(p);
+	to = mmap(NULL, p.pages * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	check(to == MAP_FAILED, "mmap", p);
+	check(mremap(page_at(p.first), p.pages * PAGE, p.pages * PAGE,
+		     MREMAP_MAYMOVE | MREMAP_FIXED, to) != to,
+	      "mremap", p);
+	check(mremap(to, p.pages * PAGE, p.pages * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+		     page_at(p.first)) != page_at(p.first),
+	      "mremap", p);
+}
+
+static void op_write(struct piece p)
+{
+	if (all_mapped(p))
+		fill(p);
+}
+
+static void op_harmless(struct piece p)
+{
+	static const int advices[] = { MADV_FREE,   MADV_COLD,	    MADV_PAGEOUT,    MADV_WILLNEED,
+				       MADV_DOFORK, MADV_MERGEABLE, MADV_UNMERGEABLE };
+	int advice = advices[below(sizeof(advices) / sizeof(*advices))];
+
+	if (!all_mapped(p))
+		return;
+	/* What is not pinned may lose its content by this; what is pinned not. */
+	if (advice == MADV_FREE && shared(p))
+		return;
+	check(madvise(page_at(p.first), p.pages * PAGE, advice), "harmless advice", p);
+}
+
+static void op_mprotect(struct piece p)
+{
+	uint8_t *at = page_at(p.first);
+
+	if (!all_mapped(p))
+		return;
+	check(mprotect(at, p.pages * PAGE, below(2) ? PROT_NONE : PROT_READ), "mprotect", p);
+	if (below(2))
+		check(madvise(at, p.pages * PAGE, MADV_PAGEOUT), "MADV_PAGEOUT", p);
+	check(mprotect(at, p.pages * PAGE, PROT_READ | PROT_WRITE), "mprotect", p);
+}
+
+static int fork_body(void *opaque)
+{
+	const struct piece *p = opaque;
+
+	if (all_mapped(*p) && !shared(*p))
+		fill(*p);
+	munmap(stress.arena, ARENA * PAGE);
+	return 0;
+}
+
+static void op_fork(struct piece p)
+{
+	pid_t pid = run_child(fork_body, &p);
+
+	/* Before the child has, or after it. */
+	if (below(2) && all_mapped(p))
+		fill(p);
+	if (child_result(pid))
+		fail("the child failed");
+}
+
+static void op_create(struct piece p)
+{
+	struct slot *slot = &stress.slots[below(SLOTS)];
+	bool keep = !below(8);
+	int ret;
+
+	if (slot->bo.handle || !all_mapped(p))
+		return;
+	ret = vg_userptr_create(stress.vg.fd, page_at(p.first), p.pages * PAGE,
+				keep ? VIRTGPU_USERPTR_KEEP : 0, &slot->bo);
+	if (ret)
+		fail("registering pages %u + %u: %s", p.first, p.pages, strerror(-ret));
+	slot->first = p.first;
+	slot->pages = p.pages;
+	slot->keep = keep;
+	slot->hit = false;
+	stress.created++;
+}
+
+static void close_slot(struct slot *slot)
+{
+	int ret = slot->bo.handle ? vg_bo_close(stress.vg.fd, slot->bo.handle) : 0;
+
+	if (ret)
+		fail("closing: %s", strerror(-ret));
+	slot->bo.handle = 0;
+}
+
+static void op_close(struct piece p)
+{
+	close_slot(&stress.slots[below(SLOTS)]);
+}
+
+static const struct operation {
+	void (*run)(struct piece p);
+	unsigned int weight;
+	unsigned int most;
+} operations[] = {
+	{ op_create, 40, 12 },	{ op_write, 10, 12 },	   { op_close, 4, 1 },
+	{ op_map_fixed, 8, 8 }, { op_munmap, 4, 6 },	   { op_dontneed, 8, 8 },
+	{ op_remove, 3, 4 },	{ op_punch, 3, 4 },	   { op_truncate, 1, HALF },
+	{ op_mremap, 3, 8 },	{ op_harmless, 16, HALF }, { op_mprotect, 8, HALF },
+	{ op_fork, 2, HALF },
+};
+
+static void one_operation(void)
+{
+	unsigned int total = 0, at, i;
+
+	for (i = 0; i < sizeof(operations) / sizeof(*operations); i++)
+		total += operations[i].weight;
+	at = below(total);
+	for (i = 0; at >= operations[i].weight; i++)
+		at -= operations[i].weight;
+	operations[i].run(random_piece(operations[i].most));
+	stress.steps++;
+}
+
+/* ---- what must hold --------------------------------------------------------- */
+
+static void check_revoked(struct slot *slot)
+{
+	uint8_t digest[LOOPBACK_SHA256_SIZE];
+	int ret = vg_userptr_wait(stress.vg.fd, slot->bo.handle, RELEASED, SETTLE_MS);
+
+	if (ret)
+		fail("pages %u + %u are not revoked: %s", slot->first, slot->pages, strerror(-ret));
+	ret = vg_sha256(&stress.vg, slot->bo.res, 0, PAGE, digest);
+	if (ret != -EACCES)
+		fail("the host still knows resource %u (%d)", slot->bo.res, ret);
+	stress.revoked++;
+	close_slot(slot);
+}
+
+static void check_alive(const struct slot *slot)
+{
+	const struct piece p = { .first = slot->first, .pages = slot->pages };
+
+	if (vg_userptr_wait(stress.vg.fd, slot->bo.handle, REVOKED, 0) != -ETIME)
+		fail("pages %u + %u are revoked", slot->first, slot->pages);
+	/* What is kept may have been taken back; then it is nobody's any more. */
+	if (slot->hit)
+		return;
+	if (!all_mapped(p))
+		fail("the model has lost pages");
+	if (!same_digest(&stress.vg, slot->bo.res, page_at(slot->first), slot->pages * PAGE))
+		fail("host and process see different bytes in pages %u + %u", slot->first,
+		     slot->pages);
+}
+
+/* The device has what the model has, and nothing else. */
+static void check_device(void)
+{
+	struct loopback_stats stats;
+	uint64_t resources = 0, bytes = 0;
+	unsigned int i;
+
+	for (i = 0; i < SLOTS; i++) {
+		if (!stress.slots[i].bo.handle)
+			continue;
+		resources++;
+		bytes += stress.slots[i].pages * PAGE;
+	}
+	if (vg_wait_status_kib("VmPin", bytes / 1024, SETTLE_MS))
+		fail("VmPin is %ld kB, not %lu", vg_status_kib("VmPin"), bytes / 1024);
+	if (vg_stats(&stress.vg, &stats))
+		fail("no statistics");
+	if (stats.userptr_resources != resources || stats.userptr_bytes != bytes)
+		fail("the device has %llu resources of %llu bytes, not %lu of %lu",
+		     stats.userptr_resources, stats.userptr_bytes, resources, bytes);
+	if (stats.userptr_created - stats.userptr_destroyed != resources)
+		fail("the device has made %llu and destroyed %llu", stats.userptr_created,
+		     stats.userptr_destroyed);
+}
+
+static void check_all(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < SLOTS; i++) {
+		struct slot *slot = &stress.slots[i];
+
+		if (slot->bo.handle && slot->hit && !slot->keep)
+			check_revoked(slot);
+	}
+	for (i = 0; i < SLOTS; i++) {
+		if (stress.slots[i].bo.handle)
+			check_alive(&stress.slots[i]);
+	}
+	check_device();
+}
+
+static void map_holes(void)
+{
+	struct piece p = { .pages = 1 };
+
+	for (p.first = 0; p.first < ARENA; p.first++) {
+		if (!stress.mapped[p.first])
+			map(p);
+	}
+}
+
+static void setup(const char *node, uint64_t seed)
+{
+	unsigned int half;
+	int ret;
+
+	stress.seed = stress.rng = seed;
+	ret = vg_open(&stress.vg, node, 1);
+	if (ret)
+		fail("%s: %s", node, strerror(-ret));
+	stress.pins = pins_outstanding();
+	stress.file = memfd_create("userptr-stress", MFD_CLOEXEC);
+	if (stress.file < 0 || ftruncate(stress.file, HALF * PAGE))
+		fail("memfd: %s", strerror(errno));
+	stress.arena = mmap(NULL, ARENA * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (stress.arena == MAP_FAILED)
+		fail("mmap: %s", strerror(errno));
+	for (half = 0; half < 2; half++)
+		map((struct piece){ .first = half * HALF, .pages = HALF });
+}
+
+/* With all handles closed nothing is left, whoever was revoked before. */
+static void finish(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < SLOTS; i++)
+		close_slot(&stress.slots[i]);
+	if (wait_no_resources(&stress.vg, SETTLE_MS))
+		fail("the device still has resources");
+	if (wait_pins(stress.pins, SETTLE_MS))
+		fail("%ld pages are pinned, not %ld", pins_outstanding(), stress.pins);
+	vg_close(&stress.vg);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int seconds = argc > 1 ? atoi(argv[1]) : 5;
+	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : vg_now_us(), end;
+	const char *node = getenv("USERPTR_MAIN");
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	puts("TAP version 13\n1..1");
+	if (!node) {
+		puts("ok 1 life-stress # SKIP no device \"MAIN\" in this run");
+		return 0;
+	}
+	printf("# seed %lu, %u s\n", seed, seconds);
+	setup(node, seed);
+	end = vg_now_us() + seconds * 1000000ull;
+	while (vg_now_us() < end) {
+		one_operation();
+		/* Sometimes several come before anyone looks. */
+		if (below(3))
+			check_all();
+		if (!below(4))
+			map_holes();
+	}
+	check_all();
+	finish();
+	printf("# summary: life-stress: %lu operations, %lu registrations, %lu revoked, seed %lu\n",
+	       stress.steps, stress.created, stress.revoked, stress.seed);
+	if (!stress.revoked || !stress.created)
+		fail("nothing happened");
+	puts("ok 1 life-stress");
+	return 0;
+}
