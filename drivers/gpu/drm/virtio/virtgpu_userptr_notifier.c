@@ -29,6 +29,11 @@
  * inode's lock, so a page that is not mapped but still in its file is judged
  * only after that lock could be taken.
  *
+ * A look waits until what aroused the suspicion has ended.  What begins later
+ * arouses one of its own, so a look need not start over because of it; it does a
+ * few times, as a quiet range is surer ground for a verdict, and then goes on.
+ * Thus invalidations that never end do not keep the worker from a verdict.
+ *
  * Locking: the callback takes &virtio_gpu_userptr_device.lock, which is a
  * spinlock under which nothing is allocated or waited for; it is called with
  * mmap_lock, rmap locks and perhaps a folio lock held, and out of reclaim.  The
@@ -48,6 +53,10 @@
 
 /* Pages that are compared in one go, and whose PFNs are kept on the stack. */
 #define VERIFY_BATCH	64
+
+/* How often a look starts over for what begins meanwhile, and at all. */
+#define VERIFY_RETRIES	16
+#define VERIFY_MOST	(2 * VERIFY_RETRIES)
 
 enum verdict {
 	INTACT,		/* every page is what is pinned, as far as can be told */
@@ -87,29 +96,13 @@ static const struct mmu_interval_notifier_ops notifier_ops = {
 	.invalidate = invalidate,
 };
 
-/* What the page tables have for [start, start + nr pages), without faulting. */
-static int snapshot(struct virtio_gpu_object_userptr *userptr, unsigned long seq,
-		    unsigned long start, unsigned int nr, unsigned long *pfns)
-{
-	struct hmm_range range = {
-		.notifier = &userptr->watch.notifier,
-		.notifier_seq = seq,
-		.start = start,
-		.end = start + ((unsigned long)nr << PAGE_SHIFT),
-		.hmm_pfns = pfns,
-	};
-
-	mmap_assert_locked(userptr->mm);
-	memset(pfns, 0, nr * sizeof(*pfns));
-	return hmm_range_fault(&range);
-}
-
 /**
  * struct verify - a look at a range
  * @userptr: whose range
  * @at: first address that has not been found intact
  * @last: last address
  * @seq: of the notifier, for the current batch
+ * @retries: times that the page tables changed meanwhile
  * @inode: whose lock was free after the suspicion arose, with a reference; what
  *	is still in that file stays there
  * @next: to become @inode, with a reference
@@ -119,9 +112,30 @@ struct verify {
 	unsigned long at;
 	unsigned long last;
 	unsigned long seq;
+	unsigned int retries;
 	struct inode *inode;
 	struct inode *next;
 };
+
+/* What the page tables have for @nr pages from v->at on, without faulting. */
+static int snapshot(struct verify *v, unsigned int nr, unsigned long *pfns)
+{
+	struct mmu_interval_notifier *notifier = &v->userptr->watch.notifier;
+	struct hmm_range range = {
+		.notifier = notifier,
+		.notifier_seq = v->seq,
+		.start = v->at,
+		.end = v->at + ((unsigned long)nr << PAGE_SHIFT),
+		.hmm_pfns = pfns,
+	};
+
+	mmap_assert_locked(v->userptr->mm);
+	/* Whatever has begun since v->seq: see verify_range(). */
+	if (v->retries >= VERIFY_RETRIES)
+		range.notifier_seq = READ_ONCE(notifier->invalidate_seq);
+	memset(pfns, 0, nr * sizeof(*pfns));
+	return hmm_range_fault(&range);
+}
 
 /*
  * Nothing is mapped where a page of a file is pinned.  That may be reclaim,
@@ -145,36 +159,65 @@ static enum verdict judge_absent_file(struct verify *v, struct folio *folio)
 	return verdict == UNSURE && !v->next ? DIVERGED : verdict;
 }
 
-/* Nothing is mapped at v->at where @page is pinned. */
+/*
+ * Is an anonymous page mapped?  One that is pinned is mapped in one place at
+ * most, since forking copies it, and moving it elsewhere sends UNMAP.  If counts
+ * are not kept for each page, false where only a part of @folio is mapped.
+ */
+static bool anon_is_mapped(struct folio *folio, struct page *page)
+{
+	if (!folio_test_large(folio))
+		return folio_mapped(folio);
+	if (folio_entire_mapcount(folio))
+		return true;
+	if (IS_ENABLED(CONFIG_PAGE_MAPCOUNT) && !folio_test_hugetlb(folio))
+		return atomic_read(&page->_mapcount) >= 0;
+	return folio_mapcount(folio) == folio_nr_pages(folio);
+}
+
+/* Nothing is mapped at v->at where @page is pinned, as far as HMM can tell. */
 static enum verdict judge_absent(struct verify *v, struct page *page)
 {
 	struct folio *folio = page_folio(page);
 	unsigned long pfn;
+	bool mapped;
 	int ret;
 
 	if (!folio_test_anon(folio))
 		return judge_absent_file(v, folio);
 
 	/*
+	 * Where the owner has no access HMM does not look, and MADV_FREE and its
+	 * like empty an entry for a moment.
+	 */
+	if (anon_is_mapped(folio, page))
+		return INTACT;
+
+	/*
 	 * Migration, reclaim and KSM put something else in place for a moment,
 	 * before they find the pin.  They do so under the folio lock.
 	 */
 	folio_lock(folio);
-	ret = snapshot(v->userptr, v->seq, v->at, 1, &pfn);
+	ret = snapshot(v, 1, &pfn);
+	mapped = anon_is_mapped(folio, page);
 	folio_unlock(folio);
 	if (ret == -EBUSY)
 		return AGAIN;
 	if (!ret && pfn && !(pfn & HMM_PFN_ERROR) && hmm_pfn_to_page(pfn) == page)
 		return INTACT;
+	return mapped ? INTACT : DIVERGED;
+}
 
+/* Is anything mapped where @page is pinned? */
+static bool is_mapped(unsigned long pfn, struct page *page)
+{
+	if (!pfn || pfn & HMM_PFN_ERROR)
+		return false;
 	/*
-	 * Where the owner has no access HMM does not look.  A small folio that
-	 * is mapped is mapped here, since forking copies pinned pages.
+	 * A page that NUMA balancing looks at is there, but not VALID.  Where
+	 * there is none, HMM makes up a number in mappings of hugetlb.
 	 */
-	if (!ret && pfn & HMM_PFN_ERROR && !folio_test_large(folio) && folio_mapped(folio))
-		return INTACT;
-
-	return DIVERGED;
+	return pfn & HMM_PFN_VALID || !folio_test_hugetlb(page_folio(page));
 }
 
 /* Advances v->at over what is intact. */
@@ -188,7 +231,7 @@ static enum verdict verify_batch(struct verify *v)
 	int ret;
 
 	nr = min(((v->last - v->at) >> PAGE_SHIFT) + 1, (unsigned long)VERIFY_BATCH);
-	ret = snapshot(userptr, v->seq, v->at, nr, pfns);
+	ret = snapshot(v, nr, pfns);
 	if (ret)
 		return ret == -EBUSY ? AGAIN : DIVERGED;
 
@@ -197,8 +240,7 @@ static enum verdict verify_batch(struct verify *v)
 	for (i = 0; i < nr; i++, v->at += PAGE_SIZE) {
 		struct page *page = virtio_gpu_userptr_walk_next(&walk);
 
-		/* A page that NUMA balancing looks at is there, but not VALID. */
-		if (pfns[i] && !(pfns[i] & HMM_PFN_ERROR)) {
+		if (is_mapped(pfns[i], page)) {
 			if (hmm_pfn_to_page(pfns[i]) != page)
 				return DIVERGED;
 			continue;
@@ -210,10 +252,20 @@ static enum verdict verify_batch(struct verify *v)
 	return INTACT;
 }
 
-static enum verdict verify_range(struct virtio_gpu_object_userptr *userptr, unsigned long start,
-				 unsigned long last)
+/* Wait for whoever has punched a hole in the file of v->next. */
+static void wait_for_punch(struct verify *v)
 {
-	struct verify v = { .userptr = userptr, .at = start, .last = last };
+	iput(v->inode);
+	v->inode = v->next;
+	v->next = NULL;
+	inode_lock_shared(v->inode);
+	inode_unlock_shared(v->inode);
+}
+
+/* Advances v->at up to what is not intact, or over all of it. */
+static enum verdict verify_range(struct verify *v)
+{
+	struct virtio_gpu_object_userptr *userptr = v->userptr;
 	struct mm_struct *mm = userptr->mm;
 	enum verdict verdict = INTACT;
 
@@ -221,24 +273,24 @@ static enum verdict verify_range(struct virtio_gpu_object_userptr *userptr, unsi
 	if (!mmget_not_zero(mm))
 		return INTACT;
 
-	while (verdict != DIVERGED && v.at <= last) {
-		/* Waits for invalidations: outside of all locks. */
-		v.seq = mmu_interval_read_begin(&userptr->watch.notifier);
+	while (verdict != DIVERGED && v->at <= v->last && v->retries < VERIFY_MOST) {
+		/*
+		 * Waits for invalidations: outside of all locks.  After the first
+		 * time what aroused the suspicion has ended.
+		 */
+		if (v->retries < VERIFY_RETRIES)
+			v->seq = mmu_interval_read_begin(&userptr->watch.notifier);
 		mmap_read_lock(mm);
-		verdict = verify_batch(&v);
+		verdict = verify_batch(v);
 		mmap_read_unlock(mm);
-		if (verdict == UNSURE) {
-			iput(v.inode);
-			v.inode = v.next;
-			v.next = NULL;
-			/* Who punched a hole before this is done with it. */
-			inode_lock_shared(v.inode);
-			inode_unlock_shared(v.inode);
-		}
+		if (verdict == UNSURE)
+			wait_for_punch(v);
+		else if (verdict == AGAIN)
+			v->retries++;
 		cond_resched();
 	}
 
-	iput(v.inode);
+	iput(v->inode);
 	/* Not here: exit_mmap() would wait for this work through RELEASE. */
 	mmput_async(mm);
 	return verdict;
@@ -249,25 +301,28 @@ static void verify_work(struct work_struct *work)
 	struct virtio_gpu_object_userptr *userptr =
 		container_of(work, struct virtio_gpu_object_userptr, watch.verify_work);
 	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
-	unsigned long start, last;
+	struct verify v = { .userptr = userptr };
+	unsigned long start;
 	enum verdict verdict;
 
 	scoped_guard(spinlock, &u->lock) {
 		start = userptr->watch.start;
-		last = userptr->watch.last;
+		v.at = start;
+		v.last = userptr->watch.last;
 		userptr->watch.start = ULONG_MAX;
 		userptr->watch.last = 0;
 		if (userptr->state != VIRTIO_GPU_USERPTR_LIVE)
 			return;
 	}
 
-	verdict = verify_range(userptr, start, last);
-	trace_virtio_gpu_userptr_verify(userptr->base.hw_res_handle, start, last,
+	verdict = verify_range(&v);
+	trace_virtio_gpu_userptr_verify(userptr->base.hw_res_handle, start, v.last,
 					verdict == DIVERGED);
-	if (verdict == DIVERGED) {
-		guard(spinlock)(&u->lock);
+	guard(spinlock)(&u->lock);
+	if (verdict == DIVERGED)
 		virtio_gpu_userptr_revoke(u, userptr);
-	}
+	else if (verdict == AGAIN)
+		virtio_gpu_userptr_suspect(u, userptr, v.at, v.last);
 }
 
 /**
