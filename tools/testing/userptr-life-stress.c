@@ -9,6 +9,10 @@
  * one that was hit has to become RELEASED, and no other; the host's digest of
  * those that live has to be that of what this process reads.
  *
+ * The private pages are the end of what may become a huge page, again and again,
+ * and is split by most of the operations.  With USERPTR_SWAP what is not
+ * registered leaves and comes back.
+ *
  *	userptr-life-stress [SECONDS [SEED]]
  *
  * The seed is printed; the same seed does the same operations in the same
@@ -23,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/swap.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +36,13 @@
 #define HALF 64u
 #define ARENA (2 * HALF)
 #define SLOTS 24
+/* Pages before the arena, which make a huge page with its private ones. */
+#define FRONT (512 - HALF)
+
+/* Not in all C libraries' headers. */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 #define REVOKED VIRTGPU_USERPTR_STATE_REVOKED
 #define RELEASED VIRTGPU_USERPTR_STATE_RELEASED
@@ -54,6 +66,7 @@ struct slot {
 /**
  * struct stress - all there is
  * @vg: context
+ * @front: FRONT private pages, of which none is registered
  * @arena: ARENA pages: HALF private ones, and HALF of @file
  * @file: file in memory
  * @mapped: pages that can be read and registered
@@ -63,10 +76,12 @@ struct slot {
  * @steps: operations done
  * @created: registrations made, ever
  * @revoked: of which were revoked
+ * @collapsed: huge pages made
  * @pins: pages pinned before
  */
 struct stress {
 	struct vg vg;
+	uint8_t *front;
 	uint8_t *arena;
 	int file;
 	bool mapped[ARENA];
@@ -76,6 +91,7 @@ struct stress {
 	unsigned long steps;
 	unsigned long created;
 	unsigned long revoked;
+	unsigned long collapsed;
 	long pins;
 };
 
@@ -188,6 +204,9 @@ static void map(struct piece p)
 		got = mmap(at, p.pages * PAGE, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	check(got == at ? 0 : -1, "mmap", p);
+	/* As in front of it; not every kernel can. */
+	if (!shared(p))
+		madvise(at, p.pages * PAGE, MADV_HUGEPAGE);
 	for (i = p.first; i < p.first + p.pages; i++)
 		stress.mapped[i] = true;
 }
@@ -301,6 +320,46 @@ static void op_mprotect(struct piece p)
 	check(mprotect(at, p.pages * PAGE, PROT_READ | PROT_WRITE), "mprotect", p);
 }
 
+static void close_slot(struct slot *slot);
+static void map_holes(void);
+static void check_all(void);
+
+/* Refused, early or late, if there is a hole or something is pinned. */
+static void op_collapse(struct piece p)
+{
+	unsigned int i;
+
+	if (below(2)) {
+		for (i = 0; i < SLOTS; i++) {
+			if (stress.slots[i].first < HALF)
+				close_slot(&stress.slots[i]);
+		}
+		map_holes();
+		check_all();
+	}
+	if (!madvise(stress.front, HUGE_PAGE, MADV_COLLAPSE))
+		stress.collapsed++;
+}
+
+/* Nothing of this is registered, but it may be the same folio. */
+static void op_front(struct piece p)
+{
+	uint8_t *at = stress.front + below(FRONT - p.pages) * PAGE;
+	size_t size = p.pages * PAGE;
+
+	switch (below(3)) {
+	case 0:
+		check(madvise(at, size, MADV_DONTNEED), "MADV_DONTNEED in front", p);
+		break;
+	case 1:
+		check(mprotect(at, size, PROT_READ), "mprotect in front", p);
+		check(mprotect(at, size, PROT_READ | PROT_WRITE), "mprotect in front", p);
+		break;
+	default:
+		memset(at, 1, size);
+	}
+}
+
 static int fork_body(void *opaque)
 {
 	const struct piece *p = opaque;
@@ -364,7 +423,7 @@ static const struct operation {
 	{ op_map_fixed, 8, 8 }, { op_munmap, 4, 6 },	   { op_dontneed, 8, 8 },
 	{ op_remove, 3, 4 },	{ op_punch, 3, 4 },	   { op_truncate, 1, HALF },
 	{ op_mremap, 3, 8 },	{ op_harmless, 16, HALF }, { op_mprotect, 8, HALF },
-	{ op_fork, 2, HALF },
+	{ op_fork, 2, HALF },	{ op_collapse, 4, 1 },	   { op_front, 6, HALF },
 };
 
 static void one_operation(void)
@@ -464,9 +523,28 @@ static void map_holes(void)
 	}
 }
 
+static void map_arena(void)
+{
+	size_t size = (FRONT + ARENA) * PAGE;
+	unsigned int half;
+	uintptr_t at;
+
+	at = (uintptr_t)mmap(NULL, size + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (at == (uintptr_t)MAP_FAILED)
+		fail("mmap: %s", strerror(errno));
+	stress.front = (uint8_t *)((at + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1));
+	stress.arena = stress.front + FRONT * PAGE;
+	if (mprotect(stress.front, FRONT * PAGE, PROT_READ | PROT_WRITE))
+		fail("mprotect: %s", strerror(errno));
+	madvise(stress.front, FRONT * PAGE, MADV_HUGEPAGE);
+	for (half = 0; half < 2; half++)
+		map((struct piece){ .first = half * HALF, .pages = HALF });
+	memset(stress.front, 1, (FRONT + HALF) * PAGE);
+}
+
 static void setup(const char *node, uint64_t seed)
 {
-	unsigned int half;
+	const char *swap = getenv("USERPTR_SWAP");
 	int ret;
 
 	stress.seed = stress.rng = seed;
@@ -477,11 +555,9 @@ static void setup(const char *node, uint64_t seed)
 	stress.file = memfd_create("userptr-stress", MFD_CLOEXEC);
 	if (stress.file < 0 || ftruncate(stress.file, HALF * PAGE))
 		fail("memfd: %s", strerror(errno));
-	stress.arena = mmap(NULL, ARENA * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (stress.arena == MAP_FAILED)
-		fail("mmap: %s", strerror(errno));
-	for (half = 0; half < 2; half++)
-		map((struct piece){ .first = half * HALF, .pages = HALF });
+	if (swap && swapon(swap, 0))
+		fail("swapon: %s", strerror(errno));
+	map_arena();
 }
 
 /* With all handles closed nothing is left, whoever was revoked before. */
@@ -496,6 +572,8 @@ static void finish(void)
 	if (wait_pins(stress.pins, SETTLE_MS))
 		fail("%ld pages are pinned, not %ld", pins_outstanding(), stress.pins);
 	vg_close(&stress.vg);
+	if (getenv("USERPTR_SWAP") && swapoff(getenv("USERPTR_SWAP")))
+		fail("swapoff: %s", strerror(errno));
 }
 
 int main(int argc, char **argv)
@@ -523,8 +601,8 @@ int main(int argc, char **argv)
 	}
 	check_all();
 	finish();
-	printf("# summary: life-stress: %lu operations, %lu registrations, %lu revoked, seed %lu\n",
-	       stress.steps, stress.created, stress.revoked, stress.seed);
+	printf("summary: life-stress: %lu operations, %lu registrations, %lu revoked, %lu huge pages, seed %lu\n",
+	       stress.steps, stress.created, stress.revoked, stress.collapsed, stress.seed);
 	if (!stress.revoked || !stress.created)
 		fail("nothing happened");
 	puts("ok 1 life-stress");

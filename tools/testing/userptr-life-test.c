@@ -31,6 +31,8 @@
 
 #define PAGES 16ul
 #define MARGIN 4ul
+/* The kernel's own threads have their own pace. */
+#define KHUGEPAGED_MS 25000
 
 #define LIVE VIRTGPU_USERPTR_STATE_LIVE
 #define REVOKED VIRTGPU_USERPTR_STATE_REVOKED
@@ -48,6 +50,11 @@ enum source {
 	MALLOC, /* of malloc(), above its threshold for mmap() */
 	HEAP, /* below the break */
 	SYSV, /* System V shared memory */
+	THP, /* a transparent huge page, and half of one before and behind it */
+	HUGETLB, /* two pages of the reserve, with one before and one behind */
+	HUGETLB_FILE, /* the same of a file, shared */
+	SPARSE, /* a few pages of what could be a huge page, private */
+	SPARSE_FILE, /* the same of a file */
 	NOTHING, /* the case sees to it */
 };
 
@@ -63,9 +70,17 @@ FIXTURE(life)
 	int file;
 	/* The registrations of settle(). */
 	unsigned int settled;
+	/* Why there is no such case here. */
+	const char *reason;
 };
 
 #define SELF FIXTURE_DATA(life)
+
+static int cannot(SELF *self, const char *reason)
+{
+	self->reason = reason;
+	return -EOPNOTSUPP;
+}
 
 static int map_file(SELF *self, int flags)
 {
@@ -103,9 +118,93 @@ static int grow_heap(SELF *self)
 	return self->block == (void *)-1 ? -errno : 0;
 }
 
+/* Where huge pages can be, and four of them. */
+static int map_aligned(SELF *self, int flags)
+{
+	uintptr_t at;
+
+	self->block_size = 4 * HUGE_PAGE;
+	at = (uintptr_t)mmap(NULL, self->block_size + HUGE_PAGE, PROT_NONE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	at = (at + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+	self->block = mmap((void *)at, self->block_size, PROT_READ | PROT_WRITE, flags | MAP_FIXED,
+			   self->file, 0);
+	return self->block == MAP_FAILED ? -errno : 0;
+}
+
+#define THP_DIR "/sys/kernel/mm/transparent_hugepage/"
+#define NR_HUGEPAGES "/proc/sys/vm/nr_hugepages"
+
+/* Memory of this process that is in transparent huge pages. */
+static long huge_kib(void)
+{
+	return read_counter("/proc/self/smaps_rollup", "AnonHugePages:");
+}
+
+static int map_thp(SELF *self)
+{
+	long before = huge_kib();
+	int ret;
+
+	if (access(THP_DIR, F_OK))
+		return cannot(self, "no transparent huge pages in this kernel");
+	ret = map_aligned(self, MAP_PRIVATE | MAP_ANONYMOUS);
+	if (ret)
+		return ret;
+	if (madvise(self->block, self->block_size, MADV_HUGEPAGE))
+		return -errno;
+	memset(self->block, 0x77, self->block_size);
+	self->addr = self->block + HUGE_PAGE / 2;
+	self->size = 2 * HUGE_PAGE;
+	/* Where memory is in pieces there are small pages instead. */
+	return huge_kib() - before == (long)self->block_size / 1024 ? 0 : -ENOMEM;
+}
+
+static int map_hugetlb(SELF *self, bool file)
+{
+	int ret;
+
+	if (access(NR_HUGEPAGES, W_OK))
+		return cannot(self, "no hugetlb in this kernel");
+	if (write_file(NR_HUGEPAGES, "4") || !file_contains(NR_HUGEPAGES, "4"))
+		return -ENOMEM;
+	if (file) {
+		self->file = memfd_create("userptr-life", MFD_CLOEXEC | MFD_HUGETLB);
+		if (self->file < 0 || ftruncate(self->file, 4 * HUGE_PAGE))
+			return -errno;
+	}
+	ret = map_aligned(self, file ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB);
+	self->addr = self->block + HUGE_PAGE;
+	self->size = 2 * HUGE_PAGE;
+	return ret;
+}
+
+/* Small pages in the first two of what could be huge pages. */
+static int map_sparse(SELF *self, bool file)
+{
+	int ret;
+
+	if (access(THP_DIR, F_OK))
+		return cannot(self, "no transparent huge pages in this kernel");
+	if (file) {
+		self->file = memfd_create("userptr-life", MFD_CLOEXEC);
+		if (self->file < 0 || ftruncate(self->file, 4 * HUGE_PAGE))
+			return -errno;
+	}
+	ret = map_aligned(self, file ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
+	if (ret)
+		return ret;
+	if (madvise(self->block, self->block_size, MADV_NOHUGEPAGE))
+		return -errno;
+	memset(self->block, 0x77, 2 * HUGE_PAGE);
+	self->addr = self->block + HUGE_PAGE - self->size;
+	return madvise(self->block, self->block_size, MADV_HUGEPAGE) ? -errno : 0;
+}
+
 static int map_memory(SELF *self, enum source source)
 {
 	self->size = PAGES * PAGE;
+	self->addr = NULL;
 	self->block_size = self->size + 2 * MARGIN * PAGE;
 	switch (source) {
 	case ANON:
@@ -124,6 +223,14 @@ static int map_memory(SELF *self, enum source source)
 		return grow_heap(self);
 	case SYSV:
 		return map_sysv(self);
+	case THP:
+		return map_thp(self);
+	case HUGETLB:
+	case HUGETLB_FILE:
+		return map_hugetlb(self, source == HUGETLB_FILE);
+	case SPARSE:
+	case SPARSE_FILE:
+		return map_sparse(self, source == SPARSE_FILE);
 	default:
 		return 0;
 	}
@@ -136,7 +243,8 @@ static int register_memory(SELF *self, enum source source, uint32_t flags)
 
 	if (ret || source == NOTHING)
 		return ret;
-	self->addr = (uint8_t *)(((uintptr_t)self->block + MARGIN * PAGE) & ~(PAGE - 1));
+	if (!self->addr)
+		self->addr = (uint8_t *)(((uintptr_t)self->block + MARGIN * PAGE) & ~(PAGE - 1));
 	region.addr = self->addr;
 	region.size = self->size;
 	memset(self->addr - PAGE, 0x77, self->size + 2 * PAGE);
@@ -149,6 +257,7 @@ FIXTURE_SETUP(life)
 	self->session.node = NULL;
 	self->file = -1;
 	self->settled = 0;
+	self->reason = "not with this kernel";
 	session_begin(_metadata, &self->session, "MAIN");
 }
 
@@ -157,27 +266,48 @@ FIXTURE_TEARDOWN(life)
 	if (self->file >= 0)
 		close(self->file);
 	session_end(_metadata, &self->session);
+	if (!access(NR_HUGEPAGES, W_OK))
+		EXPECT_EQ(0, write_file(NR_HUGEPAGES, "0"));
 }
 
 /*
- * All that was noticed before this was called has been acted upon: the driver
- * works on suspicions in the order in which they come.
+ * How long what has to happen is waited for.  Where tests are expected to fail,
+ * waiting long helps nobody.
+ */
+static int patience(void)
+{
+	const char *ms = getenv("USERPTR_PATIENCE_MS");
+
+	return ms ? atoi(ms) : SETTLE_MS;
+}
+
+/*
+ * All that was noticed before this was called has been acted upon: what comes
+ * last goes through the same hands, and to the device and back.
+ *
+ * If it does not come back, time has to do; the tests of that will say so.
  */
 static int settle(SELF *self)
 {
 	int fd = self->session.vg.fd, ret;
 	struct region region;
 	struct vg_bo bo;
+	long pinned;
 
 	ret = region_alloc(&region, 1);
+	pinned = vg_status_kib("VmPin");
 	if (!ret)
 		ret = vg_userptr_create(fd, region.addr, region.size, 0, &bo);
 	if (!ret && madvise(region.addr, PAGE, MADV_DONTNEED))
 		ret = -errno;
-	if (!ret)
-		ret = vg_userptr_wait(fd, bo.handle, RELEASED, SETTLE_MS);
-	if (!ret)
-		ret = vg_bo_close(fd, bo.handle);
+	if (!ret) {
+		ret = vg_userptr_wait(fd, bo.handle, RELEASED, patience());
+		if (!ret)
+			ret = vg_bo_close(fd, bo.handle);
+		else if (ret == -ETIME)
+			ret = vg_bo_close(fd, bo.handle) ?:
+				      vg_wait_status_kib("VmPin", pinned, SETTLE_MS);
+	}
 	region_free(&region);
 	self->settled++;
 	return ret;
@@ -207,7 +337,7 @@ static void expect_revoked(struct __test_metadata *_metadata, SELF *self)
 	struct vg *vg = &self->session.vg;
 	int fence;
 
-	ASSERT_EQ(0, vg_userptr_wait(vg->fd, self->bo.handle, RELEASED, SETTLE_MS));
+	ASSERT_EQ(0, vg_userptr_wait(vg->fd, self->bo.handle, RELEASED, patience()));
 	EXPECT_EQ(0, held(self));
 	EXPECT_EQ(1, destroyed(self));
 	EXPECT_EQ(self->session.pins, pins_outstanding());
@@ -250,7 +380,7 @@ static void expect_stays(struct __test_metadata *_metadata, SELF *self)
 {
 	expect_alive(_metadata, self);
 	EXPECT_EQ(0, vg_bo_close(self->session.vg.fd, self->bo.handle));
-	EXPECT_EQ(0, wait_no_resources(&self->session.vg, SETTLE_MS));
+	EXPECT_EQ(0, wait_no_resources(&self->session.vg, patience()));
 	EXPECT_EQ(1, destroyed(self));
 }
 
@@ -259,12 +389,12 @@ static void expect_stays(struct __test_metadata *_metadata, SELF *self)
 	static int do_##name(SELF *self);                               \
 	TEST_F(life, name)                                              \
 	{                                                               \
-		int ret;                                                \
+		int ret = register_memory(self, source, 0);             \
                                                                         \
-		ASSERT_EQ(0, register_memory(self, source, 0));         \
-		ret = do_##name(self);                                  \
+		if (!ret)                                               \
+			ret = do_##name(self);                          \
 		if (ret == -EOPNOTSUPP)                                 \
-			SKIP(return, "not with this kernel");           \
+			SKIP(return, "%s", self->reason);               \
 		ASSERT_EQ(0, ret)                                       \
 		{                                                       \
 			TH_LOG("%s", strerror(ret < 0 ? -ret : errno)); \
@@ -615,7 +745,7 @@ static int swap_on(SELF *self, char *path, size_t len)
 	const char *node = getenv("USERPTR_SWAP");
 
 	if (!node)
-		return -EOPNOTSUPP;
+		return cannot(self, "no swap disk in this run");
 	snprintf(path, len, "%s", node);
 	return swapon(node, 0) ? -errno : 0;
 }
@@ -666,7 +796,7 @@ STAYS_AFTER(ksm, ANON)
 	int ret;
 
 	if (access(KSM "run", W_OK))
-		return -EOPNOTSUPP;
+		return cannot(self, "no KSM in this kernel");
 	memset(self->block, 0x3c, self->block_size);
 	if (madvise(self->block, self->block_size, MADV_MERGEABLE))
 		return -errno;
@@ -683,6 +813,360 @@ STAYS_AFTER(ksm, ANON)
 	write_file(KSM "run", "2");
 	write_file(KSM "run", "0");
 	return ret;
+}
+
+/* ---- huge pages ------------------------------------------------------------- */
+
+/* The first page of the huge page that is registered as a whole. */
+static uint8_t *whole_huge(SELF *self)
+{
+	return self->addr + HUGE_PAGE / 2;
+}
+
+REVOKED_BY(thp_madv_dontneed_of_a_page, THP)
+{
+	return madvise(whole_huge(self) + 100 * PAGE, PAGE, MADV_DONTNEED);
+}
+
+REVOKED_BY(thp_madv_dontneed_of_a_huge_page, THP)
+{
+	return madvise(whole_huge(self), HUGE_PAGE, MADV_DONTNEED);
+}
+
+REVOKED_BY(thp_madv_dontneed_across_the_edge, THP)
+{
+	return madvise(self->addr - PAGE, 2 * PAGE, MADV_DONTNEED);
+}
+
+REVOKED_BY(thp_madv_dontneed_and_touched, THP)
+{
+	int ret = madvise(whole_huge(self), HUGE_PAGE, MADV_DONTNEED);
+
+	memset(whole_huge(self), 1, HUGE_PAGE);
+	return ret;
+}
+
+REVOKED_BY(thp_madv_dontneed_without_access, THP)
+{
+	return mprotect(self->addr, self->size, PROT_NONE) ?:
+		       settle(self)			   ?:
+		       madvise(whole_huge(self) + 7 * PAGE, PAGE, MADV_DONTNEED);
+}
+
+REVOKED_BY(thp_munmap_of_a_page, THP)
+{
+	return munmap(whole_huge(self) + 511 * PAGE, PAGE);
+}
+
+REVOKED_BY(thp_mremap_of_a_huge_page, THP)
+{
+	void *to = self->block + 3 * HUGE_PAGE;
+
+	return mremap(whole_huge(self), HUGE_PAGE, HUGE_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to) ==
+			       to ?
+		       0 :
+		       -errno;
+}
+
+/* What was done to a neighbour has split the huge pages that are shared with it. */
+static int was_split(long before)
+{
+	return huge_kib() > before - 2 * (long)HUGE_PAGE / 1024 ? -ENODATA : 0;
+}
+
+STAYS_AFTER(thp_munmap_of_neighbours, THP)
+{
+	long before = huge_kib();
+
+	return munmap(self->block, HUGE_PAGE / 2)		      ?:
+		       munmap(self->addr + self->size, HUGE_PAGE / 2) ?:
+									was_split(before);
+}
+
+STAYS_AFTER(thp_madv_dontneed_of_neighbours, THP)
+{
+	long before = huge_kib();
+
+	return madvise(self->addr - PAGE, PAGE, MADV_DONTNEED)		     ?:
+		       madvise(self->addr + self->size, PAGE, MADV_DONTNEED) ?:
+									       was_split(before);
+}
+
+STAYS_AFTER(thp_mprotect_of_neighbours, THP)
+{
+	long before = huge_kib();
+
+	return mprotect(self->block, HUGE_PAGE / 2, PROT_NONE)			   ?:
+		       mprotect(self->addr + self->size, HUGE_PAGE / 2, PROT_READ) ?:
+		       was_split(before);
+}
+
+STAYS_AFTER(thp_mremap_of_neighbours, THP)
+{
+	long before = huge_kib();
+	void *to = self->block + 3 * HUGE_PAGE;
+
+	if (mremap(self->block, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to)
+		return -errno;
+	return munmap(self->addr + self->size, PAGE) ?: was_split(before);
+}
+
+/* Split where nobody may look: all that is left to tell is that it is mapped. */
+STAYS_AFTER(thp_mprotect_no_access_to_a_page, THP)
+{
+	long before = huge_kib();
+	uint8_t *at = whole_huge(self) + 9 * PAGE;
+
+	return mprotect(at, PAGE, PROT_NONE)		    ?:
+		       (huge_kib() < before ? 0 : -ENODATA) ?:
+		       settle(self)			    ?:
+		       mprotect(at, PAGE, PROT_READ | PROT_WRITE);
+}
+
+STAYS_AFTER(thp_mprotect_no_access_and_split, THP)
+{
+	return mprotect(self->addr, self->size, PROT_NONE)		  ?:
+		       munmap(self->addr + self->size, HUGE_PAGE / 2)	  ?:
+		       mprotect(whole_huge(self) + PAGE, PAGE, PROT_READ) ?:
+		       settle(self)					  ?:
+		       mprotect(self->addr, self->size, PROT_READ | PROT_WRITE);
+}
+
+STAYS_AFTER(thp_mprotect_no_access_and_partly_unmapped, THP)
+{
+	return munmap(self->block, HUGE_PAGE / 2)		   ?:
+		       mprotect(self->addr, self->size, PROT_NONE) ?:
+		       madvise(self->addr, self->size, MADV_FREE)  ?:
+		       settle(self)				   ?:
+		       mprotect(self->addr, self->size, PROT_READ | PROT_WRITE);
+}
+
+REVOKED_BY(thp_madv_dontneed_without_access_partly_unmapped, THP)
+{
+	return munmap(self->block, HUGE_PAGE / 2)		   ?:
+		       mprotect(self->addr, self->size, PROT_NONE) ?:
+		       settle(self)				   ?:
+		       madvise(self->addr + 3 * PAGE, PAGE, MADV_DONTNEED);
+}
+
+STAYS_AFTER(thp_madv_free_of_a_part, THP)
+{
+	return madvise(whole_huge(self) + 3 * PAGE, 100 * PAGE, MADV_FREE) ?:
+		       madvise(self->addr, self->size, MADV_FREE);
+}
+
+STAYS_AFTER(thp_pageout_with_swap, THP)
+{
+	char path[64];
+	int ret = swap_on(self, path, sizeof(path));
+
+	if (ret)
+		return ret;
+	ret = madvise(self->block, self->block_size, MADV_PAGEOUT) ? -errno : settle(self);
+	/* The one that is not registered did leave. */
+	if (!ret && read_counter("/proc/self/status", "VmSwap:") <= 0)
+		ret = -ENODATA;
+	return (swapoff(path) ? -errno : 0) ?: ret;
+}
+
+/* A huge page cannot be made of what is pinned, but beside it. */
+static int collapse(SELF *self)
+{
+	if (!madvise(self->block, HUGE_PAGE, MADV_COLLAPSE))
+		return -EEXIST;
+	return madvise(self->block + HUGE_PAGE, HUGE_PAGE, MADV_COLLAPSE) ? -errno : 0;
+}
+
+STAYS_AFTER(madv_collapse_of_a_part_and_a_neighbour, SPARSE)
+{
+	return collapse(self) ?: huge_kib() > 0 ? 0 : -ENODATA;
+}
+
+STAYS_AFTER(madv_collapse_of_a_part_and_a_neighbour_shared_file, SPARSE_FILE)
+{
+	return collapse(self);
+}
+
+#define KHUGEPAGED THP_DIR "khugepaged/"
+
+/* Until the kernel's thread has made a huge page of the neighbour. */
+STAYS_AFTER(khugepaged, SPARSE)
+{
+	uint64_t end = vg_now_us() + KHUGEPAGED_MS * 1000ull;
+	long before = huge_kib(), scans;
+	int ret = write_file(KHUGEPAGED "pages_to_scan", "8192") ?:
+			  write_file(KHUGEPAGED "scan_sleep_millisecs", "10");
+
+	while (!ret && huge_kib() <= before)
+		ret = vg_now_us() > end ? -ETIME : sched_yield();
+	/* It may have come to the registered pages before, or not yet. */
+	scans = read_counter(KHUGEPAGED "full_scans", "");
+	while (!ret && read_counter(KHUGEPAGED "full_scans", "") < scans + 2)
+		ret = vg_now_us() > end ? -ETIME : sched_yield();
+	write_file(KHUGEPAGED "scan_sleep_millisecs", "10000");
+	return ret;
+}
+
+REVOKED_BY(hugetlb_munmap_of_one, HUGETLB)
+{
+	return munmap(self->addr + HUGE_PAGE, HUGE_PAGE);
+}
+
+REVOKED_BY(hugetlb_munmap_of_one_shared_file, HUGETLB_FILE)
+{
+	return munmap(self->addr, HUGE_PAGE);
+}
+
+REVOKED_BY(hugetlb_madv_dontneed_of_one, HUGETLB)
+{
+	return madvise(self->addr + HUGE_PAGE, HUGE_PAGE, MADV_DONTNEED);
+}
+
+REVOKED_BY(hugetlb_madv_dontneed_without_access, HUGETLB)
+{
+	return mprotect(self->addr, self->size, PROT_NONE) ?:
+		       settle(self)			   ?:
+		       madvise(self->addr, HUGE_PAGE, MADV_DONTNEED);
+}
+
+REVOKED_BY(hugetlb_mremap_of_one, HUGETLB)
+{
+	void *to = self->block + 3 * HUGE_PAGE;
+
+	return mremap(self->addr, HUGE_PAGE, HUGE_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to ?
+		       0 :
+		       -errno;
+}
+
+REVOKED_BY(hugetlb_punch_hole, HUGETLB_FILE)
+{
+	return fallocate(self->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, HUGE_PAGE,
+			 HUGE_PAGE);
+}
+
+REVOKED_BY(hugetlb_ftruncate, HUGETLB_FILE)
+{
+	return ftruncate(self->file, 2 * HUGE_PAGE);
+}
+
+STAYS_AFTER(hugetlb_munmap_of_neighbours, HUGETLB)
+{
+	return munmap(self->block, HUGE_PAGE) ?: munmap(self->addr + self->size, HUGE_PAGE);
+}
+
+/* There is no such thing as a part of one: it is refused, or rounded to nothing. */
+STAYS_AFTER(hugetlb_munmap_of_a_part, HUGETLB)
+{
+	if (!munmap(self->addr + PAGE, PAGE) || errno != EINVAL)
+		return -EEXIST;
+	return madvise(self->addr, PAGE, MADV_DONTNEED) && errno != EINVAL ? -errno : 0;
+}
+
+STAYS_AFTER(hugetlb_punch_hole_in_a_part, HUGETLB_FILE)
+{
+	return fallocate(self->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, HUGE_PAGE / 2, HUGE_PAGE / 2) ?:
+		       fallocate(self->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				 3 * HUGE_PAGE, HUGE_PAGE);
+}
+
+STAYS_AFTER(hugetlb_madv_dontneed_shared_file, HUGETLB_FILE)
+{
+	return madvise(self->addr, self->size, MADV_DONTNEED);
+}
+
+STAYS_AFTER(hugetlb_mprotect_no_access, HUGETLB)
+{
+	return mprotect(self->addr, self->size, PROT_NONE)	      ?:
+		       madvise(self->block, HUGE_PAGE, MADV_DONTNEED) ?:
+		       settle(self)				      ?:
+		       mprotect(self->addr, self->size, PROT_READ | PROT_WRITE);
+}
+
+/* ---- suspicion without end -------------------------------------------------- */
+
+struct storm {
+	pthread_t threads[2];
+	SELF *self;
+	unsigned int rounds;
+	bool stop;
+};
+
+/* What is pinned survives MADV_FREE, but each one is a reason to look. */
+static void *keep_freeing(void *opaque)
+{
+	struct storm *storm = opaque;
+
+	while (!__atomic_load_n(&storm->stop, __ATOMIC_ACQUIRE)) {
+		madvise(storm->self->addr, storm->self->size, MADV_FREE);
+		__atomic_add_fetch(&storm->rounds, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* Without this in front of it nothing was going on yet. */
+static void storm_begin(struct storm *storm)
+{
+	int i;
+
+	for (i = 0; i < 2; i++)
+		pthread_create(&storm->threads[i], NULL, keep_freeing, storm);
+	while (__atomic_load_n(&storm->rounds, __ATOMIC_RELAXED) < 100)
+		sched_yield();
+}
+
+static void storm_end(struct storm *storm)
+{
+	int i;
+
+	__atomic_store_n(&storm->stop, true, __ATOMIC_RELEASE);
+	for (i = 0; i < 2; i++)
+		pthread_join(storm->threads[i], NULL);
+}
+
+static int stay_in_storm(SELF *self)
+{
+	struct storm storm = { .self = self };
+	int ret = 0, i;
+
+	storm_begin(&storm);
+	for (i = 0; !ret && i < 20; i++)
+		ret = settle(self);
+	storm_end(&storm);
+	return ret;
+}
+
+/* A verdict is reached while it goes on. */
+static int revoke_in_storm(SELF *self)
+{
+	struct storm storm = { .self = self };
+	int ret;
+
+	storm_begin(&storm);
+	ret = madvise(self->addr + 5 * PAGE, PAGE, MADV_DONTNEED) ? -errno : 0;
+	if (!ret)
+		ret = vg_userptr_wait(self->session.vg.fd, self->bo.handle, RELEASED, patience());
+	storm_end(&storm);
+	return ret;
+}
+
+STAYS_AFTER(storm, ANON)
+{
+	return stay_in_storm(self);
+}
+
+STAYS_AFTER(thp_storm, THP)
+{
+	return stay_in_storm(self);
+}
+
+REVOKED_BY(madv_dontneed_in_a_storm, ANON)
+{
+	return revoke_in_storm(self);
+}
+
+REVOKED_BY(thp_madv_dontneed_in_a_storm, THP)
+{
+	return revoke_in_storm(self);
 }
 
 /* ---- other processes ------------------------------------------------------- */
@@ -747,7 +1231,7 @@ STAYS_AFTER(vfork_and_exec, ANON)
 	pid_t pid = vfork();
 
 	if (!pid) {
-		execl("/bin/true", "true", NULL);
+		execl("/bin/cat", "cat", "/dev/null", NULL);
 		_exit(1);
 	}
 	return pid < 0 || waitpid(pid, &status, 0) != pid || status ? -ECHILD : 0;
@@ -900,7 +1384,7 @@ TEST_F(life, exit_of_the_owner_after_passing_the_file_over_a_socket)
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, hear_ids(self, socks[0]));
 	EXPECT_EQ(0, child_result(pid));
-	EXPECT_EQ(0, vg_userptr_wait(fd, self->bo.handle, RELEASED, SETTLE_MS));
+	EXPECT_EQ(0, vg_userptr_wait(fd, self->bo.handle, RELEASED, patience()));
 	EXPECT_EQ(0, held(self));
 	EXPECT_EQ(1, destroyed(self));
 	EXPECT_EQ(self->session.pins, pins_outstanding());
@@ -950,12 +1434,12 @@ static int heir(SELF *self, int go, int done)
 
 	/* The end of the owner is the end of this pipe. */
 	CHECK(read(go, &token, 1) == 0);
-	CHECK(!vg_userptr_wait(vg->fd, old.handle, RELEASED, SETTLE_MS));
+	CHECK(!vg_userptr_wait(vg->fd, old.handle, RELEASED, patience()));
 	CHECK(!register_own(self));
 	CHECK(same_digest(vg, self->bo.res, self->addr, PAGES * PAGE));
 	CHECK(!vg_bo_close(vg->fd, self->bo.handle));
 	CHECK(!vg_bo_close(vg->fd, old.handle));
-	CHECK(!wait_no_resources(vg, SETTLE_MS));
+	CHECK(!wait_no_resources(vg, patience()));
 	CHECK(write(done, "1", 1) == 1);
 	return 0;
 }
@@ -1034,8 +1518,8 @@ TEST_F(life, kill_while_creating)
 		kill(pid, SIGKILL);
 		EXPECT_EQ(-SIGKILL, child_result(pid));
 		/* The file is ours, too: the end of the owner is all there is. */
-		EXPECT_EQ(0, wait_no_resources(vg, SETTLE_MS));
-		EXPECT_EQ(0, wait_pins(self->session.pins, SETTLE_MS));
+		EXPECT_EQ(0, wait_no_resources(vg, patience()));
+		EXPECT_EQ(0, wait_pins(self->session.pins, patience()));
 		close(pipes[0]);
 		close(pipes[1]);
 	}
@@ -1062,8 +1546,8 @@ TEST_F(life, kill_while_the_device_is_at_it)
 	EXPECT_EQ(0, wait_file_contains(path, "CREATING", SETTLE_MS));
 	kill(pid, SIGKILL);
 	EXPECT_EQ(-SIGKILL, child_result(pid));
-	EXPECT_EQ(0, wait_no_resources(&self->session.vg, SETTLE_MS));
-	EXPECT_EQ(0, wait_pins(self->session.pins, SETTLE_MS));
+	EXPECT_EQ(0, wait_no_resources(&self->session.vg, patience()));
+	EXPECT_EQ(0, wait_pins(self->session.pins, patience()));
 }
 
 struct unmapper {
@@ -1097,8 +1581,8 @@ TEST_F(life, munmap_while_creating)
 	EXPECT_EQ(-EFAULT, create(&self->session, &region, 0, &self->bo));
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	EXPECT_EQ(0, u.ret);
-	EXPECT_EQ(0, wait_no_resources(&self->session.vg, SETTLE_MS));
-	EXPECT_EQ(0, wait_pins(self->session.pins, SETTLE_MS));
+	EXPECT_EQ(0, wait_no_resources(&self->session.vg, patience()));
+	EXPECT_EQ(0, wait_pins(self->session.pins, patience()));
 	EXPECT_EQ(1, destroyed(self));
 	region_free(&region);
 }
@@ -1127,7 +1611,7 @@ TEST_F(life, waiting_for_states)
 	EXPECT_EQ(-ETIME, vg_userptr_wait(fd, self->bo.handle, RELEASED, 0));
 	EXPECT_GT(400000, vg_now_us() - started);
 	EXPECT_EQ((long)(self->size / 1024), vg_status_kib("VmPin"));
-	EXPECT_EQ(0, vg_userptr_wait(fd, self->bo.handle, RELEASED, SETTLE_MS));
+	EXPECT_EQ(0, vg_userptr_wait(fd, self->bo.handle, RELEASED, patience()));
 	EXPECT_LE(400000, vg_now_us() - started);
 	expect_revoked(_metadata, self);
 }
@@ -1140,8 +1624,8 @@ TEST_F(life, closed_while_being_revoked)
 	ASSERT_EQ(0, munmap(self->addr, PAGE));
 	EXPECT_EQ(0, vg_bo_close(self->session.vg.fd, self->bo.handle));
 	EXPECT_EQ((long)(self->size / 1024), vg_status_kib("VmPin"));
-	EXPECT_EQ(0, wait_no_resources(&self->session.vg, SETTLE_MS));
-	EXPECT_EQ(0, vg_wait_status_kib("VmPin", 0, SETTLE_MS));
+	EXPECT_EQ(0, wait_no_resources(&self->session.vg, patience()));
+	EXPECT_EQ(0, vg_wait_status_kib("VmPin", 0, patience()));
 	EXPECT_EQ(1, destroyed(self));
 }
 
@@ -1161,7 +1645,7 @@ TEST_F(life, event)
 	ASSERT_EQ(0, settle(self));
 	EXPECT_EQ(0, has_event(fd, 0));
 	ASSERT_EQ(0, madvise(self->addr, PAGE, MADV_DONTNEED));
-	ASSERT_EQ(1, has_event(fd, SETTLE_MS));
+	ASSERT_EQ(1, has_event(fd, patience()));
 	ASSERT_EQ(sizeof(event), read(fd, &event, sizeof(event)));
 	EXPECT_EQ(VIRTGPU_EVENT_USERPTR_REVOKED, event.base.type);
 	EXPECT_EQ(sizeof(event), event.base.length);
@@ -1205,7 +1689,7 @@ TEST_F(life, keep)
 	EXPECT_EQ(0, destroyed(self));
 	EXPECT_EQ((long)(self->size / 1024), vg_status_kib("VmPin"));
 	EXPECT_EQ(0, vg_bo_close(vg->fd, self->bo.handle));
-	EXPECT_EQ(0, wait_no_resources(vg, SETTLE_MS));
+	EXPECT_EQ(0, wait_no_resources(vg, patience()));
 	EXPECT_EQ(1, destroyed(self));
 }
 
@@ -1227,7 +1711,7 @@ TEST_F(life, registered_again_after_map_fixed)
 		ASSERT_EQ(0, map_over(self->addr, self->size));
 		memset(self->addr, i, self->size);
 		ASSERT_EQ(0, create(&self->session, &region, 0, &self->bo));
-		ASSERT_EQ(0, vg_userptr_wait(vg->fd, old.handle, RELEASED, SETTLE_MS));
+		ASSERT_EQ(0, vg_userptr_wait(vg->fd, old.handle, RELEASED, patience()));
 		ASSERT_TRUE(same_digest(vg, self->bo.res, self->addr, self->size));
 		ASSERT_EQ(0, vg_bo_close(vg->fd, old.handle));
 	}
@@ -1252,7 +1736,7 @@ TEST_F(life, registered_again_while_the_device_is_slow)
 	region_fill(&region, 5);
 	EXPECT_EQ(-ETIME, vg_userptr_wait(vg->fd, old.handle, RELEASED, 0));
 	EXPECT_TRUE(same_digest(vg, self->bo.res, self->addr, self->size));
-	ASSERT_EQ(0, vg_userptr_wait(vg->fd, old.handle, RELEASED, SETTLE_MS));
+	ASSERT_EQ(0, vg_userptr_wait(vg->fd, old.handle, RELEASED, patience()));
 	ASSERT_EQ(0, vg_bo_close(vg->fd, old.handle));
 	self->settled++;
 	expect_stays(_metadata, self);
@@ -1267,13 +1751,13 @@ TEST_F(life, overlapping)
 	whole = self->bo;
 	ASSERT_EQ(0, vg_userptr_create(vg->fd, self->addr + 8 * PAGE, 8 * PAGE, 0, &tail));
 	ASSERT_EQ(0, munmap(self->addr, PAGE));
-	ASSERT_EQ(0, vg_userptr_wait(vg->fd, whole.handle, RELEASED, SETTLE_MS));
+	ASSERT_EQ(0, vg_userptr_wait(vg->fd, whole.handle, RELEASED, patience()));
 	ASSERT_EQ(0, settle(self));
 	EXPECT_EQ(-ETIME, vg_userptr_wait(vg->fd, tail.handle, REVOKED, 0));
 	EXPECT_EQ(1, destroyed(self));
 	EXPECT_TRUE(same_digest(vg, tail.res, self->addr + 8 * PAGE, 8 * PAGE));
 	ASSERT_EQ(0, munmap(self->addr + 9 * PAGE, PAGE));
-	ASSERT_EQ(0, vg_userptr_wait(vg->fd, tail.handle, RELEASED, SETTLE_MS));
+	ASSERT_EQ(0, vg_userptr_wait(vg->fd, tail.handle, RELEASED, patience()));
 	EXPECT_EQ(2, destroyed(self));
 	EXPECT_EQ(0, vg_bo_close(vg->fd, whole.handle));
 	EXPECT_EQ(0, vg_bo_close(vg->fd, tail.handle));
@@ -1292,7 +1776,7 @@ TEST_F(life, many_at_once)
 		ASSERT_EQ(0, vg_userptr_create(vg->fd, region.addr + i * PAGE, PAGE, 0, &bos[i]));
 	region_free(&region);
 	for (i = 0; i < 100; i++) {
-		EXPECT_EQ(0, vg_userptr_wait(vg->fd, bos[i].handle, RELEASED, SETTLE_MS));
+		ASSERT_EQ(0, vg_userptr_wait(vg->fd, bos[i].handle, RELEASED, patience()));
 		EXPECT_EQ(0, vg_bo_close(vg->fd, bos[i].handle));
 	}
 	EXPECT_EQ(100, destroyed(self));
