@@ -28,6 +28,7 @@
  * @size: bytes that may be touched; the runs have at least as many
  * @runs: where the bytes are
  * @stop: no new access; access that is going on ends soon
+ * @view: what userptr_view_ops made of a userptr resource that is usable, or NULL
  * @holds: who may touch the memory
  * @idle: stopped and no holds left; may free the backing
  */
@@ -37,6 +38,7 @@ struct backing {
 	uint64_t size;
 	struct run_list runs;
 	atomic_bool stop;
+	void *view;
 	unsigned int holds;
 	void (*idle)(struct backing *backing);
 };

@@ -69,10 +69,12 @@ struct region {
  * struct guest_memory - the table
  * @regions: sorted by guest address
  * @nr: how many
+ * @generation: tables that were set
  */
 struct guest_memory {
 	struct region regions[GUEST_MEMORY_MAX_REGIONS];
 	unsigned int nr;
+	uint64_t generation;
 };
 
 static pthread_mutex_t ram_files_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -328,6 +330,7 @@ int guest_memory_set(struct guest_memory *gm, const struct guest_region *regions
 	regions_put(gm->regions, gm->nr);
 	memcpy(gm->regions, new, nr * sizeof(new[0]));
 	gm->nr = nr;
+	gm->generation++;
 	return 0;
 
 err_put:
@@ -559,6 +562,29 @@ uint64_t guest_memory_bytes(const struct guest_memory *gm)
 		if (__builtin_add_overflow(bytes, gm->regions[i].size, &bytes))
 			return UINT64_MAX;
 	return bytes;
+}
+
+/**
+ * guest_memory_file() - the RAM file of a region
+ * @gm: the table
+ * @index: of the region
+ *
+ * Return: the file, borrowed, or NULL beyond the last region.
+ */
+struct ram_file *guest_memory_file(const struct guest_memory *gm, unsigned int index)
+{
+	return index < gm->nr ? gm->regions[index].file : NULL;
+}
+
+/**
+ * guest_memory_generation() - which table this is
+ * @gm: the table
+ *
+ * Return: a number that every guest_memory_set() changes.
+ */
+uint64_t guest_memory_generation(const struct guest_memory *gm)
+{
+	return gm->generation;
 }
 
 /* Run lists */

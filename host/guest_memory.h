@@ -97,6 +97,15 @@ int guest_memory_populate(const struct run *run);
 /* Bytes of guest memory, regions of the same file counted as often as they are there. */
 uint64_t guest_memory_bytes(const struct guest_memory *gm);
 
+/*
+ * The RAM file of region @index (from 0, in the order of guest addresses), or
+ * NULL beyond the last; borrowed until the next guest_memory_set().  Regions of
+ * the same file each name it.
+ */
+struct ram_file *guest_memory_file(const struct guest_memory *gm, unsigned int index);
+/* How many tables were set, this one included. */
+uint64_t guest_memory_generation(const struct guest_memory *gm);
+
 /* The run's first byte in this process. */
 void *run_pointer(const struct run *run);
 /* The descriptor of the file (borrowed), for views such as udmabuf. */

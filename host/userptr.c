@@ -294,6 +294,7 @@ static uint32_t userptr_complete(struct userptr *userptr)
 		ret = core->host.view->create(core->host.opaque, &userptr->backing, &userptr->view);
 		if (ret)
 			return userptr_fail(userptr, ret);
+		userptr->backing.view = userptr->view;
 		userptr->has_view = true;
 	}
 	userptr->state = USERPTR_USABLE;

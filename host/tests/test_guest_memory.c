@@ -626,9 +626,34 @@ static void references_are_put_by_any_thread(void **state)
 	finish(NULL, a, b);
 }
 
+static void files_and_tables_are_told_apart(void **state)
+{
+	struct guest_memory *gm;
+	struct guest_region bad = { .size = 0 };
+	uint64_t first;
+	int a, b;
+
+	(void)state;
+	gm = two_files(&a, &b);
+	/* In the order of guest addresses; two regions are of the same file. */
+	assert_non_null(guest_memory_file(gm, 0));
+	assert_ptr_equal(guest_memory_file(gm, 1), guest_memory_file(gm, 0));
+	assert_non_null(guest_memory_file(gm, 2));
+	assert_ptr_not_equal(guest_memory_file(gm, 2), guest_memory_file(gm, 0));
+	assert_null(guest_memory_file(gm, 3));
+	first = guest_memory_generation(gm);
+	assert_int_equal(guest_memory_set(gm, &bad, 1), -EINVAL);
+	assert_int_equal(guest_memory_generation(gm), first);
+	assert_int_equal(guest_memory_set(gm, NULL, 0), 0);
+	assert_int_not_equal(guest_memory_generation(gm), first);
+	assert_null(guest_memory_file(gm, 0));
+	finish(gm, a, b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(files_and_tables_are_told_apart),
 		cmocka_unit_test(resolves_within_a_region),
 		cmocka_unit_test(resolves_across_adjacent_regions),
 		cmocka_unit_test(merges_regions_that_continue_in_the_file),
