@@ -12,9 +12,11 @@
  * until it is answered, and the commands of a timeline are answered in that
  * order (the driver takes the answer of one as the end of all before it).  An
  * id is in at most one of blobs and userptrs.  A resource that is attached
- * somewhere is usable, so it is detached before it is stopped.  All that a
- * guest can make this process keep is bounded by the MAX_* below,
- * GPU_DEVICE_MAX_PENDING and the configured limits.
+ * somewhere is usable, so it is detached before it is stopped.  A blob of a
+ * renderer is destroyed there when it is attached nowhere and the VMM has no
+ * mapping of it.  All that a guest can make this process keep is bounded by the
+ * MAX_* below, GPU_DEVICE_MAX_PENDING and the configured limits, and what a
+ * renderer's blobs are by the renderer.
  *
  * Threads: the ring thread only.
  */
@@ -34,10 +36,13 @@
 #include <virtgpu_loopback.h>
 
 #include "gpu_device.h"
+#include "host_visible.h"
 #include "id_table.h"
 #include "log.h"
+#include "release.h"
 #include "renderer.h"
 #include "userptr.h"
+#include "view_udmabuf.h"
 
 #ifndef VIRTIO_F_ACCESS_PLATFORM
 #define VIRTIO_F_ACCESS_PLATFORM 33
@@ -152,15 +157,27 @@ struct command {
 };
 
 /**
- * struct blob - a resource made of guest memory that the driver allocated
- * @backing: first, so that idle() finds the rest
+ * struct blob - a resource of memory that the driver or a renderer allocated
+ * @backing: first, so that idle() finds the rest; the guest's pages, none if
+ *	@mem is HOST3D
  * @dev: whose
  * @unref: the command to be answered when nobody uses it any more
+ * @mem: VIRTIO_GPU_BLOB_MEM_*
+ * @flags: VIRTIO_GPU_BLOB_FLAG_USE_*
+ * @renderer: index of the renderer that made it, or -1: it is of guest memory
+ *	and nothing else
+ * @mapping: what the guest asked to be mapped, and not yet to be unmapped
+ * @nr_mappings: that are not over for the VMM
  */
 struct blob {
 	struct backing backing;
 	struct gpu_device *dev;
 	struct command *unref;
+	uint32_t mem;
+	uint32_t flags;
+	int renderer;
+	struct mapping *mapping;
+	unsigned int nr_mappings;
 };
 
 /**
@@ -170,12 +187,17 @@ struct blob {
  *	Drivers make such contexts for clients that do not ask for a capset;
  *	resources can be attached to it, and it executes nothing.
  * @rdonly: cannot write to read-only resources
+ * @lost: its renderer has given it up; the guest can only destroy it
+ * @blobs: id to struct blob, those of a renderer that are attached; the others
+ *	are in base->resources
  * @own: see @base
  */
 struct context {
 	struct renderer_context *base;
 	int renderer;
 	bool rdonly;
+	bool lost;
+	struct id_table blobs;
 	struct renderer_context own;
 };
 
@@ -197,6 +219,12 @@ struct renderer_slot {
  * @features: accepted by the driver
  * @userptrs: the userptr core
  * @blobs: id to struct blob
+ * @nr_host_blobs: of @blobs, those of renderers
+ * @visible: where the guest sees them
+ * @udmabuf: makes the views of userptr resources, or NULL
+ * @release: lets go of the views, or NULL
+ * @evicting: the resource that contexts are being ended for
+ * @imports: attachments of userptr resources as dma-bufs, ever
  * @contexts: id to struct context
  * @nr_attachments: in all contexts together
  * @renderers: what executes
@@ -218,6 +246,12 @@ struct gpu_device {
 	uint64_t features;
 	struct userptr_core *userptrs;
 	struct id_table blobs;
+	unsigned int nr_host_blobs;
+	struct host_visible *visible;
+	struct udmabuf *udmabuf;
+	struct release *release;
+	const struct backing *evicting;
+	uint64_t imports;
 	struct id_table contexts;
 	unsigned int nr_attachments;
 	struct renderer_slot renderers[MAX_RENDERERS];
@@ -245,6 +279,7 @@ static const char *response_name(uint32_t response)
 		{ VIRTIO_GPU_RESP_OK_DISPLAY_INFO, "OK_DISPLAY_INFO" },
 		{ VIRTIO_GPU_RESP_OK_CAPSET_INFO, "OK_CAPSET_INFO" },
 		{ VIRTIO_GPU_RESP_OK_CAPSET, "OK_CAPSET" },
+		{ VIRTIO_GPU_RESP_OK_MAP_INFO, "OK_MAP_INFO" },
 		{ VIRTIO_GPU_RESP_OK_USERPTR_INFO, "OK_USERPTR_INFO" },
 		{ ERR_UNSPEC, "ERR_UNSPEC" },
 		{ ERR_OUT_OF_MEMORY, "ERR_OUT_OF_MEMORY" },
@@ -537,6 +572,25 @@ static void submitted(void *opaque, void *cookie, uint32_t response)
 	command_executed(cookie, response);
 }
 
+/*
+ * May come at any time, from within an op on this very context too, so nothing
+ * of it goes here.
+ */
+static void context_lost(void *opaque, struct renderer_context *base)
+{
+	struct gpu_device *dev = opaque;
+	struct context *context = id_table_find(&dev->contexts, base->id);
+	char why[64] = "its renderer cannot go on with it";
+
+	if (dev->resetting || !context || context->base != base || context->lost)
+		return;
+	context->lost = true;
+	if (dev->evicting)
+		snprintf(why, sizeof(why), "it did not let go of resource %u in time",
+			 dev->evicting->id);
+	log_error("context %u is lost: %s", base->id, why);
+}
+
 static void arm_fault(void *opaque, const struct renderer_fault *fault)
 {
 	struct gpu_device *dev = opaque;
@@ -693,6 +747,9 @@ static uint32_t handle_get_userptr_info(struct gpu_device *dev, struct command *
 
 	if (!userptr_padding_is_zero(&cmd->hdr))
 		return ERR_INVALID_PARAMETER;
+	/* Only now is it known what the guest's memory is; the driver does without then. */
+	if (dev->udmabuf && !udmabuf_usable(dev->udmabuf))
+		return ERR_UNSUPPORTED;
 	resp = command_resp(cmd, sizeof(*resp));
 	if (!resp)
 		return ERR_OUT_OF_MEMORY;
@@ -745,7 +802,8 @@ free_context:
 
 static void context_free(struct gpu_device *dev, struct context *context)
 {
-	dev->nr_attachments -= (unsigned int)context->base->resources.nr;
+	dev->nr_attachments -= (unsigned int)(context->base->resources.nr + context->blobs.nr);
+	id_table_destroy(&context->blobs);
 	if (context->renderer >= 0) {
 		const struct renderer_slot *slot = &dev->renderers[context->renderer];
 
@@ -797,62 +855,137 @@ static uint32_t handle_ctx_destroy(struct gpu_device *dev, struct command *cmd)
 	return OK;
 }
 
-/* A resource that may be attached, or NULL. */
+static const struct renderer_ops *context_ops(const struct gpu_device *dev,
+					      const struct context *context)
+{
+	return context->renderer < 0 ? NULL : dev->renderers[context->renderer].ops;
+}
+
+/* A context that can still do something, or NULL. */
+static struct context *find_context(const struct gpu_device *dev, uint32_t id)
+{
+	struct context *context = id_table_find(&dev->contexts, id);
+
+	return context && !context->lost ? context : NULL;
+}
+
+/* A blob of a renderer that may be used, or NULL. */
+static struct blob *find_host_blob(const struct gpu_device *dev, uint32_t id)
+{
+	struct blob *blob = id_table_find(&dev->blobs, id);
+
+	return blob && blob->renderer >= 0 && !blob->unref ? blob : NULL;
+}
+
+/* A resource of guest memory that may be used, or NULL. */
 static struct backing *find_usable(const struct gpu_device *dev, uint32_t id)
 {
 	struct blob *blob = id_table_find(&dev->blobs, id);
 	struct userptr *userptr;
 
 	if (blob)
-		return blob->unref ? NULL : &blob->backing;
+		return blob->unref || blob->renderer >= 0 ? NULL : &blob->backing;
 	userptr = userptr_find(dev->userptrs, id);
 	if (!userptr || userptr_state(userptr) != USERPTR_USABLE)
 		return NULL;
 	return userptr_backing(userptr);
 }
 
-static uint32_t handle_ctx_attach(struct gpu_device *dev, struct command *cmd)
+/* How an attach that a renderer refused is answered. */
+static uint32_t attach_error(int err)
 {
-	const struct virtio_gpu_ctx_resource *in = (const void *)cmd->data;
-	struct context *context = id_table_find(&dev->contexts, le32toh(cmd->hdr.ctx_id));
-	uint32_t id = le32toh(in->resource_id);
-	const struct renderer_ops *ops;
-	struct backing *backing;
+	switch (err) {
+	case -ENOMEM:
+		return ERR_OUT_OF_MEMORY;
+	case -EOPNOTSUPP:
+		return ERR_UNSUPPORTED;
+	case -EINVAL:
+		return ERR_INVALID_PARAMETER;
+	default:
+		return ERR_UNSPEC;
+	}
+}
 
-	describe(cmd, "res %u", id);
-	if (!context)
-		return ERR_INVALID_CONTEXT_ID;
-	backing = find_usable(dev, id);
-	if (!backing)
-		return ERR_INVALID_RESOURCE_ID;
+static uint32_t attach_backing(struct gpu_device *dev, struct context *context,
+			       struct backing *backing)
+{
+	const struct renderer_ops *ops = context_ops(dev, context);
+	int err = 0;
+
 	if (backing->readonly && !context->rdonly)
 		return ERR_UNSUPPORTED;
-	if (id_table_find(&context->base->resources, id))
+	if (id_table_find(&context->base->resources, backing->id))
 		return OK;
 	if (dev->nr_attachments >= MAX_ATTACHMENTS ||
-	    id_table_insert(&context->base->resources, id, backing))
+	    id_table_insert(&context->base->resources, backing->id, backing))
 		return ERR_OUT_OF_MEMORY;
-	ops = context->renderer < 0 ? NULL : dev->renderers[context->renderer].ops;
-	if (ops && ops->attach && ops->attach(context->base, backing)) {
-		id_table_remove(&context->base->resources, id);
+	if (ops && ops->attach)
+		err = ops->attach(context->base, backing);
+	if (err) {
+		id_table_remove(&context->base->resources, backing->id);
+		return attach_error(err);
+	}
+	dev->nr_attachments++;
+	if (ops && ops->attach && backing->view)
+		dev->imports++;
+	return OK;
+}
+
+static uint32_t attach_host_blob(struct gpu_device *dev, struct context *context, struct blob *blob)
+{
+	const struct renderer_ops *ops = context_ops(dev, context);
+	int err = 0;
+
+	/* What a context without a renderer has it cannot use; that is no error. */
+	if (ops && context->renderer != blob->renderer)
+		return ERR_UNSUPPORTED;
+	if (id_table_find(&context->blobs, blob->backing.id))
+		return OK;
+	if (dev->nr_attachments >= MAX_ATTACHMENTS ||
+	    id_table_insert(&context->blobs, blob->backing.id, blob))
 		return ERR_OUT_OF_MEMORY;
+	if (ops)
+		err = ops->blob_attach(context->base, blob->backing.id);
+	if (err) {
+		id_table_remove(&context->blobs, blob->backing.id);
+		return attach_error(err);
 	}
 	dev->nr_attachments++;
 	return OK;
 }
 
+static uint32_t handle_ctx_attach(struct gpu_device *dev, struct command *cmd)
+{
+	const struct virtio_gpu_ctx_resource *in = (const void *)cmd->data;
+	struct context *context = find_context(dev, le32toh(cmd->hdr.ctx_id));
+	uint32_t id = le32toh(in->resource_id);
+	struct backing *backing;
+	struct blob *blob;
+
+	describe(cmd, "res %u", id);
+	if (!context)
+		return ERR_INVALID_CONTEXT_ID;
+	blob = find_host_blob(dev, id);
+	if (blob)
+		return attach_host_blob(dev, context, blob);
+	backing = find_usable(dev, id);
+	return backing ? attach_backing(dev, context, backing) : ERR_INVALID_RESOURCE_ID;
+}
+
 /* false: it was not attached. */
 static bool context_detach(struct gpu_device *dev, struct context *context, uint32_t id)
 {
+	const struct renderer_ops *ops = context_ops(dev, context);
 	struct backing *backing = id_table_remove(&context->base->resources, id);
-	const struct renderer_ops *ops;
+	struct blob *blob = backing ? NULL : id_table_remove(&context->blobs, id);
 
-	if (!backing)
+	if (!backing && !blob)
 		return false;
 	dev->nr_attachments--;
-	ops = context->renderer < 0 ? NULL : dev->renderers[context->renderer].ops;
-	if (ops && ops->detach)
+	if (backing && ops && ops->detach)
 		ops->detach(context->base, backing);
+	else if (blob && ops)
+		ops->blob_detach(context->base, id);
 	return true;
 }
 
@@ -871,10 +1004,14 @@ static uint32_t handle_ctx_detach(struct gpu_device *dev, struct command *cmd)
 static uint32_t handle_submit_3d(struct gpu_device *dev, struct command *cmd)
 {
 	const struct virtio_gpu_cmd_submit *in = (const void *)cmd->data;
-	struct context *context = id_table_find(&dev->contexts, le32toh(cmd->hdr.ctx_id));
-	uint32_t size = le32toh(in->size);
+	struct context *context = find_context(dev, le32toh(cmd->hdr.ctx_id));
+	uint32_t size = le32toh(in->size), flags = le32toh(cmd->hdr.flags);
+	struct renderer_submission submission = {
+		.fenced = flags & VIRTIO_GPU_FLAG_FENCE,
+		.data = cmd->data + sizeof(*in),
+		.size = size,
+	};
 	const struct renderer_slot *slot;
-	uint8_t ring = 0;
 
 	describe(cmd, "size %u", size);
 	if (size != cmd->len - sizeof(*in))
@@ -883,27 +1020,32 @@ static uint32_t handle_submit_3d(struct gpu_device *dev, struct command *cmd)
 		return ERR_INVALID_CONTEXT_ID;
 	if (context->renderer < 0)
 		return ERR_UNSPEC;
-	if (le32toh(cmd->hdr.flags) & VIRTIO_GPU_FLAG_INFO_RING_IDX)
-		ring = cmd->hdr.ring_idx;
+	if (flags & VIRTIO_GPU_FLAG_INFO_RING_IDX)
+		submission.ring = cmd->hdr.ring_idx;
 	slot = &dev->renderers[context->renderer];
-	return slot->ops->submit(slot->renderer, context->base, ring, cmd->data + sizeof(*in), size,
-				 cmd);
+	return slot->ops->submit(slot->renderer, context->base, &submission, cmd);
 }
 
 /* ---- resources ---- */
 
-/* Between stop and the release that follows: end all use of the resource. */
-static void end_use(struct gpu_device *dev, struct backing *backing)
+static void detach_everywhere(struct gpu_device *dev, uint32_t id)
 {
-	unsigned int r;
 	size_t i;
 
 	for (i = 0; dev->nr_attachments && i < dev->contexts.size; i++) {
 		struct context *context = id_table_at(&dev->contexts, i);
 
 		if (context)
-			context_detach(dev, context, backing->id);
+			context_detach(dev, context, id);
 	}
+}
+
+/* Between stop and the release that follows: end all use of the resource. */
+static void end_use(struct gpu_device *dev, struct backing *backing)
+{
+	unsigned int r;
+
+	detach_everywhere(dev, backing->id);
 	for (r = 0; r < dev->nr_renderers; r++)
 		dev->renderers[r].ops->quiesce(dev->renderers[r].renderer, backing);
 }
@@ -912,6 +1054,25 @@ static void blob_free(struct blob *blob)
 {
 	userptr_drop_runs(blob->dev->userptrs, &blob->backing.runs);
 	free(blob);
+}
+
+/* The renderer's part of the blob goes. */
+static void blob_destroy_host(struct blob *blob)
+{
+	const struct renderer_slot *slot = &blob->dev->renderers[blob->renderer];
+
+	slot->ops->blob_destroy(slot->renderer, blob->backing.id);
+	blob->dev->nr_host_blobs--;
+}
+
+/* The last steps of UNREF; the answer follows when nobody holds the memory. */
+static void blob_end(struct blob *blob)
+{
+	if (blob->renderer >= 0)
+		blob_destroy_host(blob);
+	backing_stop(&blob->backing);
+	end_use(blob->dev, &blob->backing);
+	backing_release(&blob->backing);
 }
 
 static void blob_idle(struct backing *backing)
@@ -953,19 +1114,91 @@ static uint32_t check_blob(const struct gpu_device *dev, const struct command *c
 			   const struct virtio_gpu_resource_create_blob *in)
 {
 	uint32_t id = le32toh(in->resource_id);
+	uint32_t mem = le32toh(in->blob_mem);
 	uint32_t nr = le32toh(in->nr_entries);
 	uint32_t known = VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE | VIRTIO_GPU_BLOB_FLAG_USE_SHAREABLE |
 			 VIRTIO_GPU_BLOB_FLAG_USE_CROSS_DEVICE;
 
 	if (!id || id_table_find(&dev->blobs, id) || userptr_find(dev->userptrs, id))
 		return ERR_INVALID_RESOURCE_ID;
-	/* Memory of the host comes from renderers; none offers any. */
-	if (le32toh(in->blob_mem) != VIRTIO_GPU_BLOB_MEM_GUEST ||
-	    le32toh(in->blob_flags) & ~known || !in->size || !nr ||
-	    nr > dev->config.limits.max_entries ||
+	/* Without pages of the guest's there must be no entries, with them some. */
+	if (mem < VIRTIO_GPU_BLOB_MEM_GUEST || mem > VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST ||
+	    le32toh(in->blob_flags) & ~known || !in->size ||
+	    (mem == VIRTIO_GPU_BLOB_MEM_HOST3D) != !nr || nr > dev->config.limits.max_entries ||
 	    cmd->len - sizeof(*in) != (uint64_t)nr * sizeof(struct virtio_gpu_mem_entry))
 		return ERR_INVALID_PARAMETER;
 	return dev->blobs.nr < MAX_BLOBS ? OK : ERR_OUT_OF_MEMORY;
+}
+
+/*
+ * Which renderer makes the memory of a blob: the context's, or, if the guest
+ * names none, the first that can.  OK and its index, or an error.
+ */
+static uint32_t find_blob_renderer(const struct gpu_device *dev, uint32_t ctx_id,
+				   struct context **context, int *renderer)
+{
+	int r;
+
+	*context = NULL;
+	if (ctx_id) {
+		*context = find_context(dev, ctx_id);
+		if (!*context)
+			return ERR_INVALID_CONTEXT_ID;
+	}
+	for (r = 0; r < (int)dev->nr_renderers; r++) {
+		if (dev->renderers[r].ops->blob_create &&
+		    (!*context || (*context)->renderer == r)) {
+			*renderer = r;
+			return OK;
+		}
+	}
+	return ERR_INVALID_PARAMETER;
+}
+
+static uint32_t blob_create_host(struct gpu_device *dev, struct blob *blob, uint32_t ctx_id,
+				 uint64_t blob_id)
+{
+	struct renderer_blob what = {
+		.id = blob->backing.id,
+		.mem = blob->mem,
+		.flags = blob->flags,
+		.blob_id = blob_id,
+		.size = blob->backing.size,
+		.guest = blob->mem == VIRTIO_GPU_BLOB_MEM_HOST3D ? NULL : &blob->backing,
+	};
+	const struct renderer_slot *slot;
+	struct context *context;
+	int renderer;
+	uint32_t ret;
+
+	ret = find_blob_renderer(dev, ctx_id, &context, &renderer);
+	if (ret != OK)
+		return ret;
+	slot = &dev->renderers[renderer];
+	ret = slot->ops->blob_create(slot->renderer, context ? context->base : NULL, &what);
+	if (ret)
+		return ret;
+	blob->renderer = renderer;
+	dev->nr_host_blobs++;
+	return OK;
+}
+
+static struct blob *blob_new(struct gpu_device *dev,
+			     const struct virtio_gpu_resource_create_blob *in)
+{
+	struct blob *blob = calloc(1, sizeof(*blob));
+
+	if (!blob)
+		return NULL;
+	blob->dev = dev;
+	blob->mem = le32toh(in->blob_mem);
+	blob->flags = le32toh(in->blob_flags);
+	blob->renderer = -1;
+	blob->backing.id = le32toh(in->resource_id);
+	blob->backing.size = le64toh(in->size);
+	blob->backing.idle = blob_idle;
+	run_list_init(&blob->backing.runs);
+	return blob;
 }
 
 static uint32_t handle_create_blob(struct gpu_device *dev, struct command *cmd)
@@ -974,25 +1207,28 @@ static uint32_t handle_create_blob(struct gpu_device *dev, struct command *cmd)
 	struct blob *blob;
 	uint32_t ret;
 
-	describe(cmd, "res %u mem %u size %llu entries %u", le32toh(in->resource_id),
-		 le32toh(in->blob_mem), (unsigned long long)le64toh(in->size),
+	describe(cmd, "res %u mem %u flags 0x%x blob %llu size %llu entries %u",
+		 le32toh(in->resource_id), le32toh(in->blob_mem), le32toh(in->blob_flags),
+		 (unsigned long long)le64toh(in->blob_id), (unsigned long long)le64toh(in->size),
 		 le32toh(in->nr_entries));
 	ret = check_blob(dev, cmd, in);
 	if (ret != OK)
 		return ret;
-	blob = calloc(1, sizeof(*blob));
+	blob = blob_new(dev, in);
 	if (!blob)
 		return ERR_OUT_OF_MEMORY;
-	blob->dev = dev;
-	blob->backing.id = le32toh(in->resource_id);
-	blob->backing.size = le64toh(in->size);
-	blob->backing.idle = blob_idle;
-	run_list_init(&blob->backing.runs);
-	ret = blob_add_entries(blob, cmd->data + sizeof(*in), le32toh(in->nr_entries));
-	if (ret == OK && id_table_insert(&dev->blobs, blob->backing.id, blob))
-		ret = ERR_OUT_OF_MEMORY;
-	if (ret != OK)
+	if (id_table_insert(&dev->blobs, blob->backing.id, blob)) {
 		blob_free(blob);
+		return ERR_OUT_OF_MEMORY;
+	}
+	if (blob->mem != VIRTIO_GPU_BLOB_MEM_HOST3D)
+		ret = blob_add_entries(blob, cmd->data + sizeof(*in), le32toh(in->nr_entries));
+	if (ret == OK && blob->mem != VIRTIO_GPU_BLOB_MEM_GUEST)
+		ret = blob_create_host(dev, blob, le32toh(cmd->hdr.ctx_id), le64toh(in->blob_id));
+	if (ret != OK) {
+		id_table_remove(&dev->blobs, blob->backing.id);
+		blob_free(blob);
+	}
 	return ret;
 }
 
@@ -1007,22 +1243,132 @@ static uint32_t handle_unref(struct gpu_device *dev, struct command *cmd)
 	if (blob->unref)
 		return ERR_INVALID_PARAMETER; /* being unreferenced, and not unknown yet */
 	blob->unref = cmd;
-	backing_stop(&blob->backing);
-	end_use(dev, &blob->backing);
-	backing_release(&blob->backing);
+	detach_everywhere(dev, blob->backing.id);
+	if (blob->mapping) {
+		host_visible_unmap(dev->visible, blob->mapping, NULL);
+		blob->mapping = NULL;
+	}
+	/* The last mapping that goes takes the blob with it. */
+	if (blob->nr_mappings)
+		host_visible_run(dev->visible);
+	else
+		blob_end(blob);
 	return LATER;
+}
+
+/* ---- the host-visible region ---- */
+
+static uint32_t map_error(int err)
+{
+	switch (err) {
+	case 0:
+		return OK;
+	case -ENOMEM:
+	case -ENOSPC:
+	case -EMFILE:
+		return ERR_OUT_OF_MEMORY;
+	case -EOPNOTSUPP:
+		return ERR_UNSUPPORTED;
+	case -EINVAL:
+	case -ENXIO:
+		return ERR_INVALID_PARAMETER;
+	default:
+		return ERR_UNSPEC;
+	}
+}
+
+/* See struct host_visible_host for these three. */
+static int visible_get(void *opaque, void *owner, struct renderer_mapping *out)
+{
+	struct gpu_device *dev = opaque;
+	const struct blob *blob = owner;
+	const struct renderer_slot *slot = &dev->renderers[blob->renderer];
+
+	return slot->ops->blob_export(slot->renderer, blob->backing.id, out);
+}
+
+static void blob_mapping_is_over(struct blob *blob)
+{
+	if (!--blob->nr_mappings && blob->unref)
+		blob_end(blob);
+}
+
+static void visible_mapped(void *opaque, void *owner, struct mapping *mapping, void *cookie,
+			   int err, uint32_t cache)
+{
+	struct command *cmd = cookie;
+	struct virtio_gpu_resp_map_info *resp;
+	struct blob *blob = owner;
+	uint32_t response = VIRTIO_GPU_RESP_OK_MAP_INFO;
+
+	(void)opaque;
+	if (err) {
+		response = map_error(err);
+	} else {
+		/* It was made for this when the command came. */
+		resp = (struct virtio_gpu_resp_map_info *)cmd->resp;
+		resp->map_info = htole32(cache & VIRTIO_GPU_MAP_CACHE_MASK);
+	}
+	command_executed(cmd, response);
+	if (err && blob->mapping == mapping) {
+		blob->mapping = NULL;
+		blob_mapping_is_over(blob);
+	}
+}
+
+static void visible_unmapped(void *opaque, void *owner, void *cookie, int err)
+{
+	struct blob *blob = owner;
+
+	(void)opaque;
+	/* NULL: it was not the guest that asked for it, but its UNREF. */
+	if (cookie)
+		command_executed(cookie, map_error(err));
+	blob_mapping_is_over(blob);
 }
 
 static uint32_t handle_map_blob(struct gpu_device *dev, struct command *cmd)
 {
-	/* resource_id is at the same place in MAP and UNMAP. */
+	const struct virtio_gpu_resource_map_blob *in = (const void *)cmd->data;
+	uint32_t id = le32toh(in->resource_id);
+	struct blob *blob = find_host_blob(dev, id);
+	int err;
+
+	describe(cmd, "res %u offset %llu", id, (unsigned long long)le64toh(in->offset));
+	/* Guest memory is the guest's already: it cannot be mapped. */
+	if (!blob)
+		return find_usable(dev, id) ? ERR_INVALID_PARAMETER : ERR_INVALID_RESOURCE_ID;
+	if (!(blob->flags & VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE) || blob->mapping)
+		return ERR_INVALID_PARAMETER;
+	if (!command_resp(cmd, sizeof(struct virtio_gpu_resp_map_info)))
+		return ERR_OUT_OF_MEMORY;
+	err = host_visible_map(dev->visible, blob, le64toh(in->offset), blob->backing.size, cmd,
+			       &blob->mapping);
+	if (err)
+		return map_error(err);
+	blob->nr_mappings++;
+	host_visible_run(dev->visible);
+	return LATER;
+}
+
+static uint32_t handle_unmap_blob(struct gpu_device *dev, struct command *cmd)
+{
 	const struct virtio_gpu_resource_unmap_blob *in = (const void *)cmd->data;
 	uint32_t id = le32toh(in->resource_id);
+	struct blob *blob = find_host_blob(dev, id);
 
 	describe(cmd, "res %u", id);
-	/* Guest memory is the guest's already; nothing here can be mapped. */
-	return find_usable(dev, id) ? ERR_INVALID_PARAMETER : ERR_INVALID_RESOURCE_ID;
+	if (!blob)
+		return find_usable(dev, id) ? ERR_INVALID_PARAMETER : ERR_INVALID_RESOURCE_ID;
+	if (!blob->mapping)
+		return ERR_INVALID_PARAMETER;
+	host_visible_unmap(dev->visible, blob->mapping, cmd);
+	blob->mapping = NULL;
+	host_visible_run(dev->visible);
+	return LATER;
 }
+
+/* ---- userptr resources ---- */
 
 static uint32_t handle_create_userptr(struct gpu_device *dev, struct command *cmd)
 {
@@ -1104,7 +1450,7 @@ static const struct command_type control_commands[] = {
 	COMMAND(RESOURCE_MAP_BLOB, VIRTIO_GPU_F_RESOURCE_BLOB, resource_map_blob, false,
 		handle_map_blob),
 	COMMAND(RESOURCE_UNMAP_BLOB, VIRTIO_GPU_F_RESOURCE_BLOB, resource_unmap_blob, false,
-		handle_map_blob),
+		handle_unmap_blob),
 	COMMAND(GET_USERPTR_INFO, VIRTIO_GPU_F_RESOURCE_USERPTR, ctrl_hdr, false,
 		handle_get_userptr_info),
 	COMMAND(RESOURCE_CREATE_USERPTR, VIRTIO_GPU_F_RESOURCE_USERPTR, resource_create_userptr,
@@ -1261,16 +1607,142 @@ void gpu_device_command(struct gpu_device *dev, unsigned int queue, const void *
 		command_executed(cmd, ret);
 }
 
+/* ---- views: userptr resources as dma-bufs ---- */
+
+static uint32_t view_create(void *opaque, const struct backing *backing, void **view)
+{
+	struct gpu_device *dev = opaque;
+	struct udmabuf_view *made;
+	uint32_t ret;
+
+	/*
+	 * A dma-buf can always be written to.  Read-only resources get none, and
+	 * only a context that goes through the run list takes them.
+	 */
+	if (backing->readonly)
+		return 0;
+	if (!udmabuf_usable(dev->udmabuf))
+		return ERR_UNSUPPORTED;
+	ret = udmabuf_view_create(dev->udmabuf, backing, &made);
+	if (ret != OK)
+		return ret;
+	*view = made;
+	return 0;
+}
+
+static bool view_quiesce(void *opaque, struct userptr *userptr, void *view, bool wait)
+{
+	struct gpu_device *dev = opaque;
+
+	if (!view)
+		return true;
+	if (wait) {
+		release_now(dev->release, userptr_backing(userptr), view);
+		return true;
+	}
+	return release_begin(dev->release, userptr_backing(userptr), view, userptr);
+}
+
+static const struct userptr_view_ops udmabuf_views = {
+	.create = view_create,
+	.quiesce = view_quiesce,
+};
+
+static void evict(void *opaque, struct backing *backing, bool force)
+{
+	struct gpu_device *dev = opaque;
+	unsigned int r;
+
+	dev->evicting = backing;
+	for (r = 0; r < dev->nr_renderers; r++)
+		if (dev->renderers[r].ops->evict)
+			dev->renderers[r].ops->evict(dev->renderers[r].renderer, backing, force);
+	dev->evicting = NULL;
+}
+
+static void view_gone(void *opaque, void *cookie)
+{
+	(void)opaque;
+	userptr_view_gone(cookie);
+}
+
+/*
+ * What dma-bufs of user memory need.  Without it the device has contexts that
+ * user memory cannot be used in, so it does not offer userptr resources then.
+ */
+static int open_views(struct gpu_device *dev)
+{
+	struct release_host host = { .opaque = dev, .evict = evict, .gone = view_gone };
+	struct epoll_event event = { .events = EPOLLIN };
+	struct gpu_limits *limits = &dev->config.limits;
+	uint64_t bytes;
+	int err;
+
+	if (!dev->config.userptr || !dev->config.virgl)
+		return 0;
+	if (udmabuf_open(dev->gm, &dev->udmabuf)) {
+		log_error("userptr resources are not offered: libvirglrenderer's contexts can use "
+			  "the guest's memory only as dma-bufs, for which /dev/udmabuf is needed");
+		dev->config.userptr = false;
+		return 0;
+	}
+	bytes = udmabuf_limits(dev->udmabuf)->bytes;
+	if (limits->max_userptr_bytes > bytes)
+		limits->max_userptr_bytes = bytes;
+	err = release_new(&host, dev->config.grace_ms, &dev->release);
+	if (err)
+		goto close_udmabuf;
+	if (epoll_ctl(dev->epoll, EPOLL_CTL_ADD, release_fd(dev->release), &event)) {
+		err = -errno;
+		goto free_release;
+	}
+	return 0;
+
+free_release:
+	release_free(dev->release);
+	dev->release = NULL;
+close_udmabuf:
+	udmabuf_close(dev->udmabuf);
+	dev->udmabuf = NULL;
+	return err;
+}
+
+static void close_views(struct gpu_device *dev)
+{
+	if (dev->release)
+		release_free(dev->release);
+	if (dev->udmabuf)
+		udmabuf_close(dev->udmabuf);
+}
+
 /* ---- the device as a whole ---- */
+
+/* Whether every capset fits in an answer. */
+static bool capsets_fit(const struct renderer_ops *ops, const struct renderer *renderer)
+{
+	struct renderer_capset capset;
+	unsigned int index;
+
+	for (index = 0; ops->capset(renderer, index, &capset); index++)
+		if (capset.size > GPU_DEVICE_MAX_ANSWER - sizeof(struct virtio_gpu_resp_capset))
+			return false;
+	return true;
+}
 
 static int add_renderer(struct gpu_device *dev, const struct renderer_ops *ops)
 {
-	struct renderer_config config = { .allow_inject = dev->config.allow_inject };
+	struct renderer_config config = {
+		.allow_inject = dev->config.allow_inject,
+		.gm = dev->gm,
+		.udmabuf = dev->udmabuf,
+		.grace_ms = dev->config.grace_ms,
+	};
 	struct renderer_host host = {
 		.opaque = dev,
 		.submitted = submitted,
 		.inject = arm_fault,
 		.stats = guest_stats,
+		.lost = context_lost,
 	};
 	struct renderer_slot *slot = &dev->renderers[dev->nr_renderers];
 	struct epoll_event event = { .events = EPOLLIN };
@@ -1279,14 +1751,54 @@ static int add_renderer(struct gpu_device *dev, const struct renderer_ops *ops)
 	err = ops->create(&config, &host, &slot->renderer);
 	if (err)
 		return err;
+	if (!capsets_fit(ops, slot->renderer)) {
+		log_error("%s: a capset is larger than any answer", ops->name);
+		err = -E2BIG;
+		goto destroy;
+	}
 	if (epoll_ctl(dev->epoll, EPOLL_CTL_ADD, ops->fd(slot->renderer), &event)) {
 		err = -errno;
-		ops->destroy(slot->renderer);
-		return err;
+		goto destroy;
 	}
 	slot->ops = ops;
 	dev->nr_renderers++;
 	return 0;
+
+destroy:
+	ops->destroy(slot->renderer);
+	return err;
+}
+
+static void drop_renderers(struct gpu_device *dev)
+{
+	while (dev->nr_renderers) {
+		const struct renderer_slot *slot = &dev->renderers[--dev->nr_renderers];
+
+		slot->ops->destroy(slot->renderer);
+	}
+}
+
+static int add_renderers(struct gpu_device *dev)
+{
+	int err = 0;
+
+	if (dev->config.loopback)
+		err = add_renderer(dev, &renderer_loopback);
+	if (!err && dev->config.virgl) {
+#ifdef HAVE_VIRGLRENDERER
+		err = add_renderer(dev, &renderer_virgl);
+#else
+		err = -EOPNOTSUPP;
+#endif
+		if (err)
+			log_error("libvirglrenderer's contexts cannot be had: %s", strerror(-err));
+	}
+	if (err)
+		drop_renderers(dev);
+	/* No context of libvirglrenderer's can keep a promise not to write. */
+	else if (dev->config.virgl && !rdonly_capset_mask(dev))
+		dev->config.userptr_rdonly = false;
+	return err;
 }
 
 static int open_events(struct gpu_device *dev)
@@ -1310,7 +1822,7 @@ close_epoll:
 	return -EMFILE;
 }
 
-static struct userptr_core *new_core(struct gpu_device *dev, struct guest_memory *gm)
+static struct userptr_core *new_core(struct gpu_device *dev)
 {
 	const struct gpu_limits *from = &dev->config.limits;
 	struct userptr_limits limits = {
@@ -1325,37 +1837,67 @@ static struct userptr_core *new_core(struct gpu_device *dev, struct guest_memory
 		.opaque = dev,
 		.id_in_use = blob_has_id,
 		.destroyed = userptr_destroyed,
+		.view = dev->udmabuf ? &udmabuf_views : NULL,
 	};
 
-	return userptr_core_new(&limits, &host, gm);
+	return userptr_core_new(&limits, &host, dev->gm);
+}
+
+static struct host_visible *new_visible(struct gpu_device *dev)
+{
+	struct host_visible_host host = {
+		.opaque = dev,
+		.get = visible_get,
+		.mapped = visible_mapped,
+		.unmapped = visible_unmapped,
+	};
+
+	return host_visible_new(dev->config.host_visible, &host, &dev->transport);
 }
 
 struct gpu_device *gpu_device_new(const struct gpu_config *config,
 				  const struct gpu_transport *transport, struct guest_memory *gm)
 {
 	struct gpu_device *dev = calloc(1, sizeof(*dev));
+	int err = -ENOMEM;
 
 	if (!dev)
 		return NULL;
 	dev->config = *config;
 	dev->transport = *transport;
 	dev->gm = gm;
-	if (open_events(dev))
+	err = open_events(dev);
+	if (err)
 		goto free_dev;
-	dev->userptrs = new_core(dev, gm);
-	if (!dev->userptrs)
+	err = -ENOMEM;
+	dev->visible = new_visible(dev);
+	if (!dev->visible)
 		goto close_events;
-	if (config->loopback && add_renderer(dev, &renderer_loopback))
-		goto free_core;
+	err = open_views(dev);
+	if (err)
+		goto free_visible;
+	err = add_renderers(dev);
+	if (err)
+		goto close_views;
+	err = -ENOMEM;
+	/* Last, for the limits and what is offered are known only now. */
+	dev->userptrs = new_core(dev);
+	if (!dev->userptrs)
+		goto drop_renderers;
 	return dev;
 
-free_core:
-	userptr_core_free(dev->userptrs);
+drop_renderers:
+	drop_renderers(dev);
+close_views:
+	close_views(dev);
+free_visible:
+	host_visible_free(dev->visible);
 close_events:
 	close(dev->timer);
 	close(dev->epoll);
 free_dev:
 	free(dev);
+	errno = -err;
 	return NULL;
 }
 
@@ -1375,9 +1917,12 @@ static void drop_everything(struct gpu_device *dev)
 			context_free(dev, context);
 	}
 	id_table_destroy(&dev->contexts);
+	host_visible_reset(dev->visible);
 	for (i = 0; i < dev->blobs.size; i++) {
 		struct blob *blob = id_table_at(&dev->blobs, i);
 
+		if (blob && blob->renderer >= 0)
+			blob_destroy_host(blob);
 		if (blob)
 			blob_free(blob);
 	}
@@ -1427,15 +1972,14 @@ void gpu_device_reset(struct gpu_device *dev)
 
 void gpu_device_free(struct gpu_device *dev)
 {
-	unsigned int r;
-
 	if (!dev)
 		return;
 	drop_everything(dev);
 	drop_commands(dev, false);
-	for (r = 0; r < dev->nr_renderers; r++)
-		dev->renderers[r].ops->destroy(dev->renderers[r].renderer);
+	drop_renderers(dev);
 	userptr_core_free(dev->userptrs);
+	close_views(dev);
+	host_visible_free(dev->visible);
 	close(dev->timer);
 	close(dev->epoll);
 	free(dev);
@@ -1495,16 +2039,33 @@ void gpu_device_dispatch(struct gpu_device *dev)
 
 	for (r = 0; r < dev->nr_renderers; r++)
 		dev->renderers[r].ops->dispatch(dev->renderers[r].renderer);
+	if (dev->release)
+		release_dispatch(dev->release);
 	if (read(dev->timer, &ticks, sizeof(ticks)) == sizeof(ticks))
 		answer_delayed(dev);
 }
 
+uint64_t gpu_device_host_visible(const struct gpu_device *dev)
+{
+	return dev->config.host_visible;
+}
+
+void gpu_device_shmem_done(struct gpu_device *dev, int err)
+{
+	host_visible_done(dev->visible, err);
+}
+
 void gpu_device_print_stats(const struct gpu_device *dev, FILE *to)
 {
+	struct udmabuf_totals udmabuf = { .views = 0 };
+	struct host_visible_totals visible;
 	struct userptr_totals totals;
 	struct loopback_stats stats;
 
 	userptr_core_totals(dev->userptrs, &totals);
+	host_visible_totals(dev->visible, &visible);
+	if (dev->udmabuf)
+		udmabuf_totals(dev->udmabuf, &udmabuf);
 	lifetime_stats(dev, &stats);
 #define LINE(name, value) fprintf(to, "%s: %llu\n", name, (unsigned long long)(value))
 	LINE("userptr resources created", stats.userptr_created);
@@ -1515,7 +2076,15 @@ void gpu_device_print_stats(const struct gpu_device *dev, FILE *to)
 	LINE("userptr runs now", stats.userptr_runs);
 	LINE("userptr bytes mapped", totals.created_bytes);
 	LINE("userptr bytes mapped now", stats.userptr_bytes);
+	LINE("userptr imports", dev->imports);
+	LINE("udmabuf views now", udmabuf.views);
+	LINE("udmabuf items now", udmabuf.items);
+	LINE("udmabuf views created", udmabuf.created);
+	LINE("udmabuf items created", udmabuf.created_items);
 	LINE("blob resources now", stats.blob_resources);
+	LINE("host blobs now", dev->nr_host_blobs);
+	LINE("host blobs mapped now", visible.mappings);
+	LINE("host bytes mapped now", visible.bytes);
 	LINE("contexts now", stats.contexts);
 	LINE("commands", stats.commands);
 	LINE("userptr commands", stats.userptr_commands);

@@ -46,6 +46,10 @@ struct gpu_limits {
  * @userptr: offer VIRTIO_GPU_F_RESOURCE_USERPTR
  * @userptr_rdonly: accept read-only userptr resources
  * @loopback: offer the reference context
+ * @virgl: offer libvirglrenderer's contexts
+ * @host_visible: bytes of the region in which the guest sees blobs of the host;
+ *	0: there is none
+ * @grace_ms: how long a context may keep memory that the guest wants back
  * @allow_inject: let the loopback context arm faults (tests)
  * @access_platform: offer VIRTIO_F_ACCESS_PLATFORM (tests: the guest then puts
  *	the device behind its DMA API)
@@ -56,6 +60,9 @@ struct gpu_config {
 	bool userptr;
 	bool userptr_rdonly;
 	bool loopback;
+	bool virgl;
+	uint64_t host_visible;
+	unsigned int grace_ms;
 	bool allow_inject;
 	bool access_platform;
 	bool verbose;
@@ -73,16 +80,37 @@ struct gpu_request {
 };
 
 /**
+ * struct gpu_shmem_range - what the VMM is to map, or to unmap
+ * @offset: in the host-visible region
+ * @size: bytes
+ * @fd_offset: in the file, of the first byte; to unmap it does not matter
+ */
+struct gpu_shmem_range {
+	uint64_t offset;
+	uint64_t size;
+	uint64_t fd_offset;
+};
+
+/**
  * struct gpu_transport - the device's way back
  * @respond: answer @req with @len bytes and forget it; a transport whose ring
  *	is gone drops the answer
+ * @shmem_map: have the VMM map @range of @fd, which stays the caller's.  0:
+ *	asked for, and gpu_device_shmem_done() follows, but never before this
+ *	returns; the device does not ask for anything else until then.  Or a
+ *	negative errno: -EOPNOTSUPP, this VMM cannot do that.  NULL: none can.
+ * @shmem_unmap: the same, to take away a range that was mapped.  A VMM does so
+ *	by itself with all of them when the guest resets its device.
  * @opaque: first argument
  */
 struct gpu_transport {
 	void (*respond)(void *opaque, struct gpu_request *req, const void *data, size_t len);
+	int (*shmem_map)(void *opaque, const struct gpu_shmem_range *range, int fd);
+	int (*shmem_unmap)(void *opaque, const struct gpu_shmem_range *range);
 	void *opaque;
 };
 
+/* NULL: it cannot be had, errno says why, and the log what is missing. */
 struct gpu_device *gpu_device_new(const struct gpu_config *config,
 				  const struct gpu_transport *transport, struct guest_memory *gm);
 /* Waits for the renderers' threads; pending requests are not answered. */
@@ -105,6 +133,15 @@ void gpu_device_write_config(struct gpu_device *dev, uint32_t offset, const void
  */
 void gpu_device_command(struct gpu_device *dev, unsigned int queue, const void *data, size_t len,
 			size_t resp_capacity, struct gpu_request *req);
+
+/* Bytes of the host-visible region (VIRTIO_GPU_SHM_ID_HOST_VISIBLE), or 0. */
+uint64_t gpu_device_host_visible(const struct gpu_device *dev);
+/*
+ * What shmem_map() or shmem_unmap() asked for was done (0) or not (a negative
+ * errno).  Exactly once for each, also over a reset: a transport that cannot find
+ * out any more says that it was not.
+ */
+void gpu_device_shmem_done(struct gpu_device *dev, int err);
 
 /*
  * Back to the state after gpu_device_new(): waits until no renderer touches

@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -28,6 +29,11 @@
 #include "virtqueue.h"
 
 #define PROGRAM_VERSION "0.1"
+#define DEFAULT_HOST_VISIBLE (UINT64_C(256) << 20)
+#define DEFAULT_GRACE_MS 2000
+#define MAX_GRACE_MS 3600000
+/* A guest has no use for more, and the sums of offsets and sizes stay far from wrapping. */
+#define MAX_HOST_VISIBLE (UINT64_C(1) << 40)
 
 /* What fits in a request after the largest command that entries follow. */
 #define MAX_ENTRIES                                                                 \
@@ -49,11 +55,13 @@ enum exit_code {
  * struct options - the command line
  * @socket: path, or NULL
  * @fd: inherited socket, or -1
+ * @host_visible: --host-visible was given
  * @gpu: for the device
  */
 struct options {
 	const char *socket;
 	int fd;
+	bool host_visible;
 	struct gpu_config gpu;
 };
 
@@ -62,6 +70,9 @@ enum option_id {
 	OPT_SOCKET = 256,
 	OPT_FD,
 	OPT_LOOPBACK,
+	OPT_VIRGL,
+	OPT_HOST_VISIBLE,
+	OPT_GRACE,
 	OPT_NO_USERPTR,
 	OPT_NO_RDONLY,
 	OPT_ACCESS_PLATFORM,
@@ -79,6 +90,9 @@ static const struct option long_options[] = {
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "fd", required_argument, NULL, OPT_FD },
 	{ "loopback", no_argument, NULL, OPT_LOOPBACK },
+	{ "virgl", no_argument, NULL, OPT_VIRGL },
+	{ "host-visible", required_argument, NULL, OPT_HOST_VISIBLE },
+	{ "grace", required_argument, NULL, OPT_GRACE },
 	{ "no-userptr", no_argument, NULL, OPT_NO_USERPTR },
 	{ "no-rdonly", no_argument, NULL, OPT_NO_RDONLY },
 	{ "access-platform", no_argument, NULL, OPT_ACCESS_PLATFORM },
@@ -103,6 +117,14 @@ static const char help_text[] =
 	"                          connected (then exit when the VMM hangs up)\n"
 	"  --loopback              offer the reference context, in which the CPU plays\n"
 	"                          the GPU\n"
+	"  --virgl                 offer the contexts of libvirglrenderer: Venus, and DRM\n"
+	"                          native contexts if the library has them.  Userptr\n"
+	"                          resources are offered then if there is /dev/udmabuf\n"
+	"  --host-visible SIZE     bytes of the region in which the guest sees memory of\n"
+	"                          the host, whole pages; K, M or G may follow, 0 is\n"
+	"                          none (default 256M with --virgl, else 0)\n"
+	"  --grace MS              milliseconds that a context may keep memory that the\n"
+	"                          guest wants back, before it is ended (default 2000)\n"
 	"  --no-userptr            do not offer userptr resources\n"
 	"  --no-rdonly             do not accept read-only userptr resources\n"
 	"  --access-platform       offer VIRTIO_F_ACCESS_PLATFORM (for tests)\n"
@@ -201,6 +223,16 @@ static int parse_limit(struct gpu_limits *limits, int id, const char *name, cons
 	}
 }
 
+static int parse_host_visible(struct options *options, const char *name, const char *text)
+{
+	int err = parse_number(name, text, 0, MAX_HOST_VISIBLE, true, &options->gpu.host_visible);
+
+	if (!err && options->gpu.host_visible % (uint64_t)sysconf(_SC_PAGESIZE))
+		err = usage_error("not a number of whole pages", name, text);
+	options->host_visible = true;
+	return err;
+}
+
 static int parse_option(struct options *options, int id, const char *name)
 {
 	uint64_t value;
@@ -218,6 +250,16 @@ static int parse_option(struct options *options, int id, const char *name)
 	case OPT_LOOPBACK:
 		options->gpu.loopback = true;
 		return 0;
+	case OPT_VIRGL:
+		options->gpu.virgl = true;
+		return 0;
+	case OPT_HOST_VISIBLE:
+		return parse_host_visible(options, name, optarg);
+	case OPT_GRACE:
+		err = parse_number(name, optarg, 0, MAX_GRACE_MS, false, &value);
+		if (!err)
+			options->gpu.grace_ms = (unsigned int)value;
+		return err;
 	case OPT_NO_USERPTR:
 		options->gpu.userptr = false;
 		return 0;
@@ -252,6 +294,13 @@ static int check_options(const struct options *options, int argc, char **argv)
 		log_error("--socket '': no path");
 		goto usage;
 	}
+#ifndef HAVE_VIRGLRENDERER
+	if (options->gpu.virgl) {
+		log_error("--virgl: this program was built without libvirglrenderer (1.1.0 or "
+			  "newer, with its headers: libvirglrenderer-dev)");
+		goto usage;
+	}
+#endif
 	return 0;
 
 usage:
@@ -286,7 +335,20 @@ static bool parse_options(struct options *options, int argc, char **argv, int *s
 		}
 	}
 	*status = check_options(options, argc, argv);
+	if (options->gpu.virgl && !options->host_visible)
+		options->gpu.host_visible = DEFAULT_HOST_VISIBLE;
 	return !*status;
+}
+
+/* Blobs and dma-bufs are descriptors, and a guest has thousands of them. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static int make_signalfd(void)
@@ -390,6 +452,8 @@ static int serve(const struct options *options)
 		log_error("signalfd: %s", strerror(errno));
 		return EXIT_RUNTIME;
 	}
+	if (options->gpu.virgl)
+		raise_descriptor_limit();
 	gm = guest_memory_new();
 	if (!gm)
 		goto err_signal;
@@ -436,6 +500,7 @@ int main(int argc, char **argv)
 			},
 			.userptr = true,
 			.userptr_rdonly = true,
+			.grace_ms = DEFAULT_GRACE_MS,
 		},
 	};
 	int status;

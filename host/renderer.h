@@ -22,6 +22,7 @@
 
 struct loopback_stats;
 struct renderer;
+struct udmabuf;
 
 /**
  * struct renderer_capset - one capset that a renderer offers
@@ -48,6 +49,52 @@ struct renderer_context {
 };
 
 /**
+ * struct renderer_submission - a SUBMIT_3D
+ * @ring: ring of the context whose order it keeps
+ * @fenced: the guest wants to know when it is over; if not, its answer says
+ *	only that it was taken
+ * @data: the command stream
+ * @size: bytes of @data
+ */
+struct renderer_submission {
+	uint8_t ring;
+	bool fenced;
+	const void *data;
+	size_t size;
+};
+
+/**
+ * struct renderer_blob - a resource whose memory a renderer makes
+ * @id: the guest's resource id
+ * @mem: VIRTIO_GPU_BLOB_MEM_HOST3D or _HOST3D_GUEST
+ * @flags: VIRTIO_GPU_BLOB_FLAG_USE_*
+ * @blob_id: what the context calls the memory
+ * @size: bytes, not 0
+ * @guest: HOST3D_GUEST: the guest's pages of it, kept by the device as long as
+ *	the blob; else NULL
+ */
+struct renderer_blob {
+	uint32_t id;
+	uint32_t mem;
+	uint32_t flags;
+	uint64_t blob_id;
+	uint64_t size;
+	struct backing *guest;
+};
+
+/**
+ * struct renderer_mapping - what a VMM can map of a blob
+ * @fd: a descriptor of the caller's, to be closed
+ * @offset: of the blob's first byte
+ * @cache: VIRTIO_GPU_MAP_CACHE_*
+ */
+struct renderer_mapping {
+	int fd;
+	uint64_t offset;
+	uint32_t cache;
+};
+
+/**
  * struct renderer_fault - a fault to arm in the device (see virtgpu_loopback.h)
  * @kind: enum loopback_fault
  * @type: VIRTIO_GPU_CMD_*, 0: any userptr command or attach
@@ -70,20 +117,31 @@ struct renderer_fault {
  *	goes on; @response is its answer
  * @inject: arm a fault
  * @stats: fill in all but jobs
+ * @lost: the context is dead: the renderer has ended it, or found that it had
+ *	ended.  Its submissions were answered with submitted(); the device
+ *	refuses it from now on, until the guest destroys it.
  */
 struct renderer_host {
 	void *opaque;
 	void (*submitted)(void *opaque, void *cookie, uint32_t response);
 	void (*inject)(void *opaque, const struct renderer_fault *fault);
 	void (*stats)(void *opaque, struct loopback_stats *stats);
+	void (*lost)(void *opaque, struct renderer_context *context);
 };
 
 /**
  * struct renderer_config - from the command line
  * @allow_inject: see struct gpu_config
+ * @gm: guest memory
+ * @udmabuf: makes the dma-bufs of userptr resources, which are their views
+ *	(backing.view); NULL without --virgl
+ * @grace_ms: how long a context may keep memory that the guest wants back
  */
 struct renderer_config {
 	bool allow_inject;
+	struct guest_memory *gm;
+	struct udmabuf *udmabuf;
+	unsigned int grace_ms;
 };
 
 /**
@@ -96,13 +154,24 @@ struct renderer_config {
  * @context_create: embeds struct renderer_context, which the device fills in
  * @context_destroy: its queued work is cancelled, work that runs ends soon; what
  *	the context holds goes as that work ends.  Frees @resources too.
- * @attach: @resources has the resource from now on; may be NULL
+ * @attach: @resources has the resource, a userptr resource or a guest blob,
+ *	from now on; may be NULL
  * @detach: it has not any more; work that uses it already goes on; may be NULL
- * @submit: take a copy of @data and run it in the ring's order.  0: submitted()
+ * @submit: take a copy of the data and run it in the ring's order.  0: submitted()
  *	follows, perhaps before this returns; else the error to answer.  What
  *	the work touches it holds (backing_hold()) until it is over.
+ * @blob_create: make the memory of a blob in @context (NULL: the guest named
+ *	none); 0, or the VIRTIO_GPU_RESP_ERR_* to answer.  This and what follows
+ *	to @blob_destroy may be NULL: there are no such blobs then.
+ * @blob_attach: @context may use the blob from now on; 0 or a negative errno
+ * @blob_detach: not any more
+ * @blob_export: what a VMM can map of it; 0 or a negative errno
+ * @blob_destroy: it is attached to no context and not mapped; forget it
  * @quiesce: @backing was stopped: end all work that uses it.  The renderer's
  *	holds go as the work ends, which is what the device waits for.
+ * @evict: contexts that @backing was attached to, some time, still hold it long
+ *	after quiesce(): end them (lost()).  @force: that was not enough, end
+ *	the processes that have it.  May be NULL.
  * @reset: end all work and wait for it; submitted() for each before returning
  * @jobs: commands executed, ever
  * @fd: readable when dispatch() has something to do
@@ -123,8 +192,15 @@ struct renderer_ops {
 	int (*attach)(struct renderer_context *context, struct backing *backing);
 	void (*detach)(struct renderer_context *context, struct backing *backing);
 	uint32_t (*submit)(struct renderer *renderer, struct renderer_context *context,
-			   uint8_t ring, const void *data, size_t size, void *cookie);
+			   const struct renderer_submission *submission, void *cookie);
+	uint32_t (*blob_create)(struct renderer *renderer, struct renderer_context *context,
+				const struct renderer_blob *blob);
+	int (*blob_attach)(struct renderer_context *context, uint32_t id);
+	void (*blob_detach)(struct renderer_context *context, uint32_t id);
+	int (*blob_export)(struct renderer *renderer, uint32_t id, struct renderer_mapping *out);
+	void (*blob_destroy)(struct renderer *renderer, uint32_t id);
 	void (*quiesce)(struct renderer *renderer, struct backing *backing);
+	void (*evict)(struct renderer *renderer, struct backing *backing, bool force);
 	void (*reset)(struct renderer *renderer);
 	uint64_t (*jobs)(const struct renderer *renderer);
 	int (*fd)(const struct renderer *renderer);
@@ -132,5 +208,8 @@ struct renderer_ops {
 };
 
 extern const struct renderer_ops renderer_loopback;
+#ifdef HAVE_VIRGLRENDERER
+extern const struct renderer_ops renderer_virgl;
+#endif
 
 #endif /* RENDERER_H */

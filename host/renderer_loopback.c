@@ -830,27 +830,27 @@ static void start_job(struct renderer *renderer, struct job *job)
 }
 
 static uint32_t loopback_submit(struct renderer *renderer, struct renderer_context *base,
-				uint8_t ring, const void *data, size_t size, void *cookie)
+				const struct renderer_submission *submission, void *cookie)
 {
 	struct loopback_submit head;
 	struct job *job;
 	uint32_t nr;
 
-	if (size < sizeof(head))
+	if (submission->size < sizeof(head))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-	memcpy(&head, data, sizeof(head));
+	memcpy(&head, submission->data, sizeof(head));
 	if (le32toh(head.magic) != LOOPBACK_MAGIC)
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	nr = le32toh(head.nr_commands);
 	if (!nr || nr > LOOPBACK_MAX_COMMANDS || head.reserved ||
-	    size != sizeof(head) + nr * sizeof(struct loopback_command))
+	    submission->size != sizeof(head) + nr * sizeof(struct loopback_command))
 		nr = 0;
 	job = calloc(1, sizeof(*job) + nr * sizeof(job->steps[0]));
 	if (!job)
 		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 	job->context = (struct loopback_context *)base;
 	job->cookie = cookie;
-	job->queue = get_queue(job->context, ring);
+	job->queue = get_queue(job->context, submission->ring);
 	if (!job->queue || !decode_status(job, &head)) {
 		uint32_t why = job->queue ? VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER :
 					    VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
@@ -859,7 +859,8 @@ static uint32_t loopback_submit(struct renderer *renderer, struct renderer_conte
 		return why;
 	}
 	if (nr) {
-		decode_steps(renderer, job, (const unsigned char *)data + sizeof(head), nr);
+		decode_steps(renderer, job, (const unsigned char *)submission->data + sizeof(head),
+			     nr);
 	} else {
 		job->state = LOOPBACK_REFUSED;
 		job->error = LOOPBACK_ERR_OP;

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_gpu.h>
 #include <linux/virtio_ring.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,6 +31,7 @@
 #include "guest_memory.h"
 #include "log.h"
 #include "vhost_user.h"
+#include "vhost_user_shmem.h"
 #include "vhost_user_wire.h"
 #include "virtqueue.h"
 
@@ -39,6 +42,8 @@
 #define MAX_FDS GUEST_MEMORY_MAX_REGIONS
 /* What the kernel passes at most in one message (SCM_MAX_FD). */
 #define MAX_FDS_KERNEL 253
+/* Memory regions one by one: the RAM, and what the guest has mapped of ours. */
+#define MAX_MEM_SLOTS 512
 
 /*
  * When a round of a ring ends, to let everything else have its turn: after that
@@ -60,10 +65,25 @@ _Static_assert(VIRTQUEUE_MAX_ANSWER >= GPU_DEVICE_MAX_ANSWER, "any answer is kep
 	 BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ) | BIT(VHOST_USER_PROTOCOL_F_CONFIG) | \
 	 BIT(VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD) | BIT(VHOST_USER_PROTOCOL_F_RESET_DEVICE))
 
+/*
+ * With a host-visible region.  A front end counts what is mapped in it as memory
+ * of the guest, and has no room for more than 8 regions if they cannot be named
+ * one by one.
+ */
+#define SHMEM_PROTOCOL_FEATURES \
+	(BIT(VHOST_USER_PROTOCOL_F_SHMEM) | BIT(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
+
+/* All that mapping something there needs. */
+#define SHMEM_NEEDS                                                                  \
+	(BIT(VHOST_USER_PROTOCOL_F_SHMEM) | BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ) | \
+	 BIT(VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD) | BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK))
+
 /* What an epoll event is about; rings follow each other from SOURCE_KICK. */
 enum source {
 	SOURCE_LISTENER,
 	SOURCE_CONNECTION,
+	SOURCE_BACKEND,
+	SOURCE_BACKEND_TIMER,
 	SOURCE_WAKE,
 	SOURCE_DEVICE,
 	SOURCE_KICK,
@@ -93,8 +113,22 @@ struct message {
  * @size: how many
  */
 struct reply {
-	unsigned char payload[sizeof(struct vhost_user_config) + VHOST_USER_MAX_CONFIG_SIZE];
+	unsigned char payload[sizeof(struct vhost_user_shmem_config)];
 	size_t size;
+};
+
+_Static_assert(sizeof(struct vhost_user_shmem_config) >=
+		       sizeof(struct vhost_user_config) + VHOST_USER_MAX_CONFIG_SIZE,
+	       "no answer is larger");
+
+/**
+ * struct mem_slot - a memory region of the front end's
+ * @region: as it was named
+ * @fd: its file; -1: one that we had it map, no RAM
+ */
+struct mem_slot {
+	struct vhost_user_region region;
+	int fd;
 };
 
 /**
@@ -165,7 +199,12 @@ struct statistics {
  * @listen_dev: with @listen_ino what was bound at @listen_path
  * @listen_ino: see @listen_dev
  * @conn_fd: the front end, or -1
- * @backend_req_fd: for our own requests to the front end, or -1
+ * @backend: for our own requests to the front end
+ * @backend_timer: to look whether the rest of a request can be sent
+ * @stopping: the device is being reset, and may ask for nothing
+ * @violation: why the front end has to go, as was seen while it was not the time
+ * @slots: the memory regions
+ * @nr_slots: of @slots
  * @finished: see vhost_user_server_finished()
  * @features: that SET_FEATURES accepted
  * @protocol_features: that SET_PROTOCOL_FEATURES accepted
@@ -186,7 +225,12 @@ struct vhost_user_server {
 	dev_t listen_dev;
 	ino_t listen_ino;
 	int conn_fd;
-	int backend_req_fd;
+	struct shmem_channel backend;
+	int backend_timer;
+	bool stopping;
+	const char *violation;
+	struct mem_slot slots[MAX_MEM_SLOTS];
+	unsigned int nr_slots;
 	bool finished;
 	uint64_t features;
 	uint64_t protocol_features;
@@ -261,6 +305,72 @@ static void flush_signals(struct vhost_user_server *server)
 	}
 }
 
+/* The way of our own requests to the front end is gone. */
+static void close_backend(struct vhost_user_server *server)
+{
+	if (server->backend.fd < 0)
+		return;
+	unwatch(server, server->backend.fd);
+	if (shmem_channel_close(&server->backend))
+		gpu_device_shmem_done(server->dev, -EPIPE);
+}
+
+/* What has come back on it.  Returns why the front end has to go, or NULL. */
+static const char *read_backend(struct vhost_user_server *server)
+{
+	bool refused = false;
+
+	for (;;) {
+		switch (shmem_channel_receive(&server->backend, &refused)) {
+		case SHMEM_NOTHING:
+			return NULL;
+		case SHMEM_ANSWER:
+			gpu_device_shmem_done(server->dev, refused ? -EIO : 0);
+			break;
+		case SHMEM_CLOSED:
+			log_error("the VMM has closed the back-end channel");
+			close_backend(server);
+			return NULL;
+		case SHMEM_VIOLATION:
+			return "no answer to what we asked for";
+		}
+	}
+}
+
+static void set_backend_timer(struct vhost_user_server *server, unsigned int us)
+{
+	struct itimerspec when = { .it_value = { .tv_nsec = us * 1000l } };
+
+	timerfd_settime(server->backend_timer, 0, &when, NULL);
+}
+
+static void push_backend(struct vhost_user_server *server)
+{
+	uint64_t ticks;
+
+	(void)!read(server->backend_timer, &ticks, sizeof(ticks));
+	set_backend_timer(server, shmem_channel_push(&server->backend));
+}
+
+/*
+ * The device's request that the front end has carried out by now is over when the
+ * device is reset: what it has mapped it takes away, with the reset, by itself.
+ * One that it has not even begun with is withdrawn.
+ */
+static void reset_device_now(struct vhost_user_server *server)
+{
+	const char *why;
+
+	server->stopping = true;
+	if (shmem_channel_withdraw(&server->backend))
+		gpu_device_shmem_done(server->dev, -ECANCELED);
+	why = read_backend(server);
+	if (why)
+		server->violation = why;
+	gpu_device_reset(server->dev);
+	server->stopping = false;
+}
+
 /*
  * After anything that can make a ring active or inactive.  Without an active
  * ring the guest's driver is gone or about to give its memory back: the device
@@ -282,7 +392,7 @@ static void update_activity(struct vhost_user_server *server)
 		return;
 	}
 	log_event("the last ring has stopped: device reset");
-	gpu_device_reset(server->dev);
+	reset_device_now(server);
 	flush_signals(server);
 }
 
@@ -515,6 +625,12 @@ static void ring_forget(struct ring *ring)
 	ring->told = false;
 }
 
+static void close_slots(struct mem_slot *slots, unsigned int nr)
+{
+	while (nr--)
+		close_fd(&slots[nr].fd);
+}
+
 /* Everything that the front end gave us goes; the device is as new. */
 static void drop_connection(struct vhost_user_server *server)
 {
@@ -527,9 +643,13 @@ static void drop_connection(struct vhost_user_server *server)
 	message_reset(&server->msg);
 	for (i = 0; i < VHOST_USER_NR_RINGS; i++)
 		ring_forget(&server->rings[i]);
-	close_fd(&server->backend_req_fd);
+	close_backend(server);
+	shmem_channel_forget(&server->backend);
+	server->violation = NULL;
 	server->features = 0;
 	server->protocol_features = 0;
+	close_slots(server->slots, server->nr_slots);
+	server->nr_slots = 0;
 	(void)guest_memory_set(server->gm, NULL, 0);
 }
 
@@ -667,12 +787,17 @@ static int set_features(struct vhost_user_server *server, struct message *msg, s
 	return 0;
 }
 
+static uint64_t offered_protocol_features(const struct vhost_user_server *server)
+{
+	return PROTOCOL_FEATURES |
+	       (gpu_device_host_visible(server->dev) ? SHMEM_PROTOCOL_FEATURES : 0);
+}
+
 static int get_protocol_features(struct vhost_user_server *server, struct message *msg,
 				 struct reply *reply)
 {
-	(void)server;
 	(void)msg;
-	reply_u64(reply, PROTOCOL_FEATURES);
+	reply_u64(reply, offered_protocol_features(server));
 	return 0;
 }
 
@@ -682,7 +807,7 @@ static int set_protocol_features(struct vhost_user_server *server, struct messag
 	uint64_t features = payload_u64(msg);
 
 	(void)reply;
-	if (features & ~PROTOCOL_FEATURES)
+	if (features & ~offered_protocol_features(server))
 		return -EINVAL;
 	server->protocol_features = features;
 	return 0;
@@ -717,39 +842,34 @@ static int reset_device(struct vhost_user_server *server, struct message *msg, s
 		server->rings[i].enabled = false;
 	}
 	/* Also what came in by configuration writes, with no ring running. */
-	gpu_device_reset(server->dev);
+	reset_device_now(server);
 	return 0;
 }
 
-static int set_mem_table(struct vhost_user_server *server, struct message *msg, struct reply *reply)
+/* Guest memory is what @slots say, but for what the front end has mapped of ours. */
+static int apply_slots(struct vhost_user_server *server, const struct mem_slot *slots,
+		       unsigned int nr)
 {
 	struct guest_region regions[GUEST_MEMORY_MAX_REGIONS];
-	struct vhost_user_region region;
-	struct vhost_user_memory table;
-	unsigned int i;
+	unsigned int i, nr_regions = 0;
 	int err;
 
-	(void)reply;
-	if (msg->header.size < sizeof(table))
-		return -EINVAL;
-	memcpy(&table, msg->payload, sizeof(table));
-	if (table.nr > GUEST_MEMORY_MAX_REGIONS || table.nr != msg->nr_fds ||
-	    msg->header.size != sizeof(table) + table.nr * sizeof(region))
-		return -EINVAL;
-	for (i = 0; i < table.nr; i++) {
-		memcpy(&region, msg->payload + sizeof(table) + i * sizeof(region), sizeof(region));
-		regions[i] = (struct guest_region){
-			.guest_addr = region.guest_addr,
-			.size = region.size,
-			.user_addr = region.user_addr,
-			.fd_offset = region.mmap_offset,
-			.fd = msg->fds[i],
+	for (i = 0; i < nr; i++) {
+		const struct vhost_user_region *region = &slots[i].region;
+
+		if (slots[i].fd < 0)
+			continue;
+		if (nr_regions == GUEST_MEMORY_MAX_REGIONS)
+			return -EINVAL;
+		regions[nr_regions++] = (struct guest_region){
+			.guest_addr = region->guest_addr,
+			.size = region->size,
+			.user_addr = region->user_addr,
+			.fd_offset = region->mmap_offset,
+			.fd = slots[i].fd,
 		};
-		log_event("region %u: guest %#llx size %#llx at %#llx of its file", i,
-			  (unsigned long long)region.guest_addr, (unsigned long long)region.size,
-			  (unsigned long long)region.mmap_offset);
 	}
-	err = guest_memory_set(server->gm, regions, table.nr);
+	err = guest_memory_set(server->gm, regions, nr_regions);
 	if (err)
 		return err;
 	for (i = 0; i < VHOST_USER_NR_RINGS; i++) {
@@ -759,6 +879,127 @@ static int set_mem_table(struct vhost_user_server *server, struct message *msg, 
 		if (ring->vq.broken)
 			ring_report_broken(ring);
 	}
+	return 0;
+}
+
+/* A region and its file, which is taken out of the message. */
+static struct mem_slot take_slot(struct vhost_user_server *server, struct message *msg,
+				 unsigned int index, const void *from)
+{
+	struct mem_slot slot = { .fd = msg->fds[index] };
+	bool ours = shmem_channel_passed(&server->backend, slot.fd);
+
+	memcpy(&slot.region, from, sizeof(slot.region));
+	log_event("region: guest %#llx size %#llx at %#llx of its file%s",
+		  (unsigned long long)slot.region.guest_addr, (unsigned long long)slot.region.size,
+		  (unsigned long long)slot.region.mmap_offset,
+		  ours ? ", which is one of ours and no RAM" : "");
+	if (ours)
+		close(slot.fd);
+	msg->fds[index] = -1;
+	slot.fd = ours ? -1 : slot.fd;
+	return slot;
+}
+
+static int set_mem_table(struct vhost_user_server *server, struct message *msg, struct reply *reply)
+{
+	struct mem_slot slots[GUEST_MEMORY_MAX_REGIONS] = { { .fd = -1 } };
+	struct vhost_user_memory table;
+	unsigned int i;
+	int err;
+
+	(void)reply;
+	if (msg->header.size < sizeof(table))
+		return -EINVAL;
+	memcpy(&table, msg->payload, sizeof(table));
+	if (table.nr > GUEST_MEMORY_MAX_REGIONS || table.nr != msg->nr_fds ||
+	    msg->header.size != sizeof(table) + table.nr * sizeof(struct vhost_user_region))
+		return -EINVAL;
+	for (i = 0; i < table.nr; i++)
+		slots[i] = take_slot(server, msg, i,
+				     msg->payload + sizeof(table) +
+					     i * sizeof(struct vhost_user_region));
+	err = apply_slots(server, slots, table.nr);
+	if (err) {
+		close_slots(slots, table.nr);
+		return err;
+	}
+	close_slots(server->slots, server->nr_slots);
+	memcpy(server->slots, slots, table.nr * sizeof(slots[0]));
+	server->nr_slots = table.nr;
+	return 0;
+}
+
+static int get_max_mem_slots(struct vhost_user_server *server, struct message *msg,
+			     struct reply *reply)
+{
+	(void)server;
+	(void)msg;
+	reply_u64(reply, MAX_MEM_SLOTS);
+	return 0;
+}
+
+static int add_mem_reg(struct vhost_user_server *server, struct message *msg, struct reply *reply)
+{
+	struct mem_slot *slot = &server->slots[server->nr_slots];
+	int err = 0;
+
+	(void)reply;
+	if (msg->nr_fds != 1)
+		return -EINVAL;
+	if (server->nr_slots == MAX_MEM_SLOTS)
+		return -ENOSPC;
+	*slot = take_slot(server, msg, 0,
+			  msg->payload + offsetof(struct vhost_user_single_region, region));
+	if (slot->fd >= 0)
+		err = apply_slots(server, server->slots, server->nr_slots + 1);
+	if (err)
+		close_fd(&slot->fd);
+	else
+		server->nr_slots++;
+	return err;
+}
+
+static int rem_mem_reg(struct vhost_user_server *server, struct message *msg, struct reply *reply)
+{
+	struct vhost_user_single_region in;
+	struct mem_slot gone;
+	unsigned int i;
+	int err = 0;
+
+	(void)reply;
+	memcpy(&in, msg->payload, sizeof(in));
+	for (i = 0; i < server->nr_slots; i++) {
+		const struct vhost_user_region *region = &server->slots[i].region;
+
+		if (region->guest_addr == in.region.guest_addr && region->size == in.region.size &&
+		    region->user_addr == in.region.user_addr)
+			break;
+	}
+	if (i == server->nr_slots)
+		return -EINVAL;
+	gone = server->slots[i];
+	server->slots[i] = server->slots[--server->nr_slots];
+	if (gone.fd >= 0)
+		err = apply_slots(server, server->slots, server->nr_slots);
+	if (err)
+		server->slots[server->nr_slots++] = gone;
+	else
+		close_fd(&gone.fd);
+	return err;
+}
+
+static int get_shmem_config(struct vhost_user_server *server, struct message *msg,
+			    struct reply *reply)
+{
+	struct vhost_user_shmem_config config = { .nr = 0 };
+
+	(void)msg;
+	config.sizes[VIRTIO_GPU_SHM_ID_HOST_VISIBLE] = gpu_device_host_visible(server->dev);
+	if (config.sizes[VIRTIO_GPU_SHM_ID_HOST_VISIBLE])
+		config.nr = 1;
+	memcpy(reply->payload, &config, sizeof(config));
+	reply->size = sizeof(config);
 	return 0;
 }
 
@@ -966,12 +1207,50 @@ static int set_vring_err(struct vhost_user_server *server, struct message *msg, 
 static int set_backend_req_fd(struct vhost_user_server *server, struct message *msg,
 			      struct reply *reply)
 {
+	int err;
+
 	(void)reply;
 	if (msg->nr_fds != 1)
 		return -EINVAL;
-	close_fd(&server->backend_req_fd);
-	server->backend_req_fd = take_fd(msg);
-	return 0;
+	close_backend(server);
+	err = watch(server, msg->fds[0], SOURCE_BACKEND);
+	if (err)
+		return err;
+	err = shmem_channel_open(&server->backend, msg->fds[0]);
+	if (err)
+		unwatch(server, msg->fds[0]);
+	else
+		(void)take_fd(msg);
+	return err;
+}
+
+/* The device's way to the host-visible region; see struct gpu_transport. */
+static int shmem_request(struct vhost_user_server *server, uint32_t request,
+			 const struct gpu_shmem_range *range, int fd)
+{
+	int err = -EOPNOTSUPP;
+
+	if (server->stopping)
+		err = -ECANCELED;
+	else if ((server->protocol_features & SHMEM_NEEDS) == SHMEM_NEEDS)
+		err = shmem_channel_request(&server->backend, request, range, fd);
+	if (!err)
+		set_backend_timer(server, server->backend.wait_us);
+	log_event("%s %#llx bytes at %#llx: %s",
+		  request == VHOST_USER_BACKEND_SHMEM_MAP ? "map" : "unmap",
+		  (unsigned long long)range->size, (unsigned long long)range->offset,
+		  err ? strerror(-err) : "asked for");
+	return err;
+}
+
+static int shmem_map(void *opaque, const struct gpu_shmem_range *range, int fd)
+{
+	return shmem_request(opaque, VHOST_USER_BACKEND_SHMEM_MAP, range, fd);
+}
+
+static int shmem_unmap(void *opaque, const struct gpu_shmem_range *range)
+{
+	return shmem_request(opaque, VHOST_USER_BACKEND_SHMEM_UNMAP, range, -1);
 }
 
 /* The header of a configuration message whose range makes sense. */
@@ -1062,6 +1341,12 @@ static const struct handler handlers[] = {
 	[VHOST_USER_GET_CONFIG] = { "GET_CONFIG", SIZE_VARIES, 0, true, get_config },
 	[VHOST_USER_SET_CONFIG] = { "SET_CONFIG", SIZE_VARIES, 0, false, set_config },
 	[VHOST_USER_RESET_DEVICE] = { "RESET_DEVICE", 0, 0, false, reset_device },
+	[VHOST_USER_GET_MAX_MEM_SLOTS] = { "GET_MAX_MEM_SLOTS", 0, 0, true, get_max_mem_slots },
+	[VHOST_USER_ADD_MEM_REG] = { "ADD_MEM_REG", sizeof(struct vhost_user_single_region), 1,
+				     false, add_mem_reg },
+	[VHOST_USER_REM_MEM_REG] = { "REM_MEM_REG", sizeof(struct vhost_user_single_region), 1,
+				     false, rem_mem_reg },
+	[VHOST_USER_GET_SHMEM_CONFIG] = { "GET_SHMEM_CONFIG", 0, 0, true, get_shmem_config },
 };
 
 static const struct handler *find_handler(uint32_t request)
@@ -1226,10 +1511,12 @@ struct vhost_user_server *vhost_user_server_new(struct guest_memory *gm)
 		return NULL;
 	server->gm = gm;
 	server->transport.respond = respond;
+	server->transport.shmem_map = shmem_map;
+	server->transport.shmem_unmap = shmem_unmap;
 	server->transport.opaque = server;
 	server->listen_fd = -1;
 	server->conn_fd = -1;
-	server->backend_req_fd = -1;
+	shmem_channel_init(&server->backend);
 	server->spare_fd = -1;
 	for (i = 0; i < VHOST_USER_NR_RINGS; i++) {
 		struct ring *ring = &server->rings[i];
@@ -1249,11 +1536,18 @@ struct vhost_user_server *vhost_user_server_new(struct guest_memory *gm)
 		goto err_epoll;
 	if (watch(server, server->wake_fd, SOURCE_WAKE))
 		goto err_wake;
+	server->backend_timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (server->backend_timer < 0)
+		goto err_wake;
+	if (watch(server, server->backend_timer, SOURCE_BACKEND_TIMER))
+		goto err_timer;
 	server->spare_fd = eventfd(0, EFD_CLOEXEC);
 	if (server->spare_fd < 0)
-		goto err_wake;
+		goto err_timer;
 	return server;
 
+err_timer:
+	close(server->backend_timer);
 err_wake:
 	close(server->wake_fd);
 err_epoll:
@@ -1322,6 +1616,7 @@ void vhost_user_server_free(struct vhost_user_server *server)
 	if (!server)
 		return;
 	close_fd(&server->spare_fd);
+	close(server->backend_timer);
 	close(server->wake_fd);
 	close(server->epoll_fd);
 	free(server);
@@ -1470,7 +1765,15 @@ static int handle_event(struct vhost_user_server *server, unsigned int source)
 		return accept_connection(server);
 	case SOURCE_CONNECTION:
 		why = handle_readable(server);
+		if (!why)
+			why = server->violation;
 		return why ? hang_up(server, why) : 0;
+	case SOURCE_BACKEND:
+		why = read_backend(server);
+		return why ? hang_up(server, why) : 0;
+	case SOURCE_BACKEND_TIMER:
+		push_backend(server);
+		return 0;
 	case SOURCE_WAKE:
 		handle_wake(server);
 		return 0;

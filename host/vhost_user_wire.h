@@ -20,6 +20,8 @@
 #define VHOST_USER_PROTOCOL_F_CONFIG 9
 #define VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD 10
 #define VHOST_USER_PROTOCOL_F_RESET_DEVICE 13
+#define VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS 15
+#define VHOST_USER_PROTOCOL_F_SHMEM 22
 
 /* vhost_user_header.flags */
 #define VHOST_USER_VERSION_MASK 0x3u
@@ -57,7 +59,22 @@ enum vhost_user_request {
 	VHOST_USER_GET_CONFIG = 24,
 	VHOST_USER_SET_CONFIG = 25,
 	VHOST_USER_RESET_DEVICE = 34,
+	VHOST_USER_GET_MAX_MEM_SLOTS = 36,
+	VHOST_USER_ADD_MEM_REG = 37,
+	VHOST_USER_REM_MEM_REG = 38,
+	VHOST_USER_GET_SHMEM_CONFIG = 44,
 };
+
+/* What the back end asks for, on its own channel. */
+enum vhost_user_backend_request {
+	VHOST_USER_BACKEND_SHMEM_MAP = 9,
+	VHOST_USER_BACKEND_SHMEM_UNMAP = 10,
+};
+
+/* vhost_user_mmap.flags: without it the guest can only read. */
+#define VHOST_USER_MAP_RW 1u
+
+#define VHOST_USER_MAX_SHMEM_REGIONS 256
 
 struct vhost_user_header {
 	uint32_t request;
@@ -90,6 +107,29 @@ struct vhost_user_region {
 struct vhost_user_memory {
 	uint32_t nr;
 	uint32_t padding;
+};
+
+/* ADD_MEM_REG (with the file) and REM_MEM_REG. */
+struct vhost_user_single_region {
+	uint64_t padding;
+	struct vhost_user_region region;
+};
+
+/* The shared memory regions of the virtio device, by id; @nr of them have a size. */
+struct vhost_user_shmem_config {
+	uint32_t nr;
+	uint32_t padding;
+	uint64_t sizes[VHOST_USER_MAX_SHMEM_REGIONS];
+};
+
+/* BACKEND_SHMEM_MAP (with the file) and BACKEND_SHMEM_UNMAP. */
+struct vhost_user_mmap {
+	uint8_t shmid;
+	uint8_t padding[7];
+	uint64_t fd_offset;
+	uint64_t shm_offset;
+	uint64_t len;
+	uint64_t flags;
 };
 
 /* Followed by @size bytes. */

@@ -152,12 +152,16 @@ static inline struct gpu_config bench_config(void)
 	};
 }
 
-static inline struct bench *bench_new(const struct gpu_config *config, size_t ram_size)
+/* @vmm: its shmem_map() and shmem_unmap(), which get the bench as opaque. */
+static inline struct bench *bench_new_with(const struct gpu_config *config, size_t ram_size,
+					   const struct gpu_transport *vmm)
 {
 	struct bench *bench = calloc(1, sizeof(*bench));
-	struct gpu_transport transport = { .respond = bench_respond, .opaque = bench };
+	struct gpu_transport transport = *vmm;
 
 	assert_non_null(bench);
+	transport.respond = bench_respond;
+	transport.opaque = bench;
 	bench->answers = calloc(MAX_ANSWERS, sizeof(*bench->answers));
 	assert_non_null(bench->answers);
 	bench->gm = bench_memory(bench, ram_size);
@@ -165,6 +169,11 @@ static inline struct bench *bench_new(const struct gpu_config *config, size_t ra
 	assert_non_null(bench->dev);
 	gpu_device_set_features(bench->dev, gpu_device_features(bench->dev));
 	return bench;
+}
+
+static inline struct bench *bench_new(const struct gpu_config *config, size_t ram_size)
+{
+	return bench_new_with(config, ram_size, &(const struct gpu_transport){ .opaque = NULL });
 }
 
 static inline void bench_free(struct bench *bench)

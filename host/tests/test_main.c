@@ -146,6 +146,9 @@ static void help_and_version(void **state)
 		"--socket",
 		"--fd",
 		"--loopback",
+		"--virgl",
+		"--host-visible",
+		"--grace",
 		"--no-userptr",
 		"--no-rdonly",
 		"--access-platform",
@@ -198,6 +201,13 @@ static void wrong_command_lines(void **state)
 		{ { "--max-userptr-bytes", "4KB" }, "--max-userptr-bytes '4KB': not a number" },
 		{ { "--max-userptr-bytes", "4095" }, "must be from 4096" },
 		{ { "--max-userptr-bytes", "17179869184G" }, "must be from 4096" },
+		{ { "--host-visible", "4097" }, "--host-visible '4097': not a number of whole" },
+		{ { "--host-visible", "1025G" }, "--host-visible '1025G': must be from 0" },
+		{ { "--grace", "-1" }, "--grace '-1': not a number" },
+		{ { "--grace", "3600001" }, "--grace '3600001': must be from 0 to 3600000" },
+#ifndef HAVE_VIRGLRENDERER
+		{ { "--socket", "x", "--virgl" }, "built without libvirglrenderer" },
+#endif
 	};
 	struct program p;
 	unsigned int i;
@@ -342,6 +352,30 @@ static void options_reach_the_device(void **state)
 	}
 }
 
+static void the_region_is_offered(void **state)
+{
+	static const char *const sizes[] = { "0", "1M" };
+	struct program p;
+	unsigned int i;
+	char number[16];
+	int pair[2];
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+		snprintf(number, sizeof(number), "%d", pair[0]);
+		start(&p, (const char *const[]){ "--fd", number, "--host-visible", sizes[i], NULL },
+		      pair[0]);
+		close(pair[0]);
+		assert_int_equal(ask(pair[1], VHOST_USER_GET_PROTOCOL_FEATURES) >>
+						 VHOST_USER_PROTOCOL_F_SHMEM &
+					 1,
+				 i);
+		close(pair[1]);
+		expect_exit(&p, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -353,6 +387,7 @@ int main(void)
 		cmocka_unit_test(statistics_on_sigusr1),
 		cmocka_unit_test(an_inherited_connection_is_the_only_one),
 		cmocka_unit_test(options_reach_the_device),
+		cmocka_unit_test(the_region_is_offered),
 	};
 
 	snprintf(socket_path, sizeof(socket_path), "%s/test_main.%d",
