@@ -97,8 +97,9 @@
 #define DEFAULT_SIZE_LIMIT_MB 64
 #define MIB (UINT64_C(1) << 20)
 /*
- * The kernel copies the list into one block from kmalloc(), whatever list_limit
- * says.  The largest that there can be, with pages of 4 KiB and the usual order.
+ * Linux 7.2 copies the list into one block from kmalloc(), whatever list_limit
+ * says, unless it has our patch.  The largest that there can be, with pages of
+ * 4 KiB and the usual order.
  */
 #define KMALLOC_MAX (UINT64_C(4) << 20)
 /* Refusals of one kind are logged once in that many seconds. */
