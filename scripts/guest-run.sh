@@ -26,9 +26,10 @@ problem() {
 	[ $# -lt 2 ] || [ ! -s "$2" ] || tail -n "${3:-20}" "$2" | sed 's/^/  | /' >&2
 }
 
-# make_run_folder NAME: sets $tmp.  Socket paths are limited to 107 bytes.
+# make_run_folder NAME: sets $tmp.  Socket paths are limited to 107 bytes.  On
+# the host that host-run makes, RUN_FOLDERS is its own tmpfs.
 make_run_folder() {
-	local base=$BUILD
+	local base=${RUN_FOLDERS:-$BUILD}
 
 	[ ${#base} -le 70 ] || base=${TMPDIR:-/tmp}
 	tmp=$(mktemp -d "$base/$1.XXXXXX")

@@ -9,16 +9,24 @@
  * scripts/make-initramfs.  This program mounts what a process expects on top,
  * runs one command, prints its exit status and powers off.
  *
+ * The command may have another root: a folder (in User-Mode Linux), which is
+ * then the lower layer under a tmpfs and is never written to, or a read-only
+ * ext4 file system on a block device.  In it /tmp and /run are empty and can be
+ * written to, and folders of the real machine can be shared: they are seen, and
+ * can be written to, at the paths that they have there.
+ *
  * The kernel hands unknown "name=value" words of its command line to init as
  * environment:
  *
  *	uml_cmd		file with the command, see below
  *	uml_tty		the command's terminal (/dev/tty0); set behind QEMU
+ *	uml_stderr	another one for its standard error
  *	uml_modules	file with the paths of modules to load first, in order
  *
  * The command is strings that end with a NUL each,
  *
- *	uid, gid, working folder, environment..., "", command, arguments...
+ *	uid, gid, working folder, root or "", shared folders..., "",
+ *	environment..., "", command, arguments...
  *
  * so that no blank, quote or newline in them needs care.  Linked statically:
  * it runs before anything is known to work.
@@ -51,6 +59,8 @@ struct command {
 	uid_t uid;
 	gid_t gid;
 	const char *cwd;
+	const char *root;
+	char **shares;
 	char **env;
 	char **argv;
 };
@@ -89,18 +99,27 @@ static void mount_one(const char *type, const char *where, const char *options, 
 		say("mount %s on %s: %s", type, where, strerror(errno));
 }
 
-/* The console's tty belongs to no one yet: make it plain, without echo or CR. */
-static void open_console(void)
+/* A tty belongs to no one yet: make it plain, without echo or CR. */
+static int open_tty(const char *path)
 {
 	struct termios tio;
-	int fd = open(getenv("uml_tty") ?: "/dev/tty0", O_RDWR | O_NOCTTY);
+	int fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
 
 	if (fd < 0)
-		return;
+		return -1;
 	if (!tcgetattr(fd, &tio)) {
 		cfmakeraw(&tio);
 		tcsetattr(fd, TCSANOW, &tio);
 	}
+	return fd;
+}
+
+static void open_console(void)
+{
+	int fd = open_tty(getenv("uml_tty") ?: "/dev/tty0");
+
+	if (fd < 0)
+		return;
 	dup2(fd, STDIN_FILENO);
 	dup2(fd, STDOUT_FILENO);
 	dup2(fd, STDERR_FILENO);
@@ -111,7 +130,6 @@ static void open_console(void)
 static void mount_all(void)
 {
 	mount_one("devtmpfs", "/dev", "mode=0755", true);
-	open_console();
 	mount_one("proc", "/proc", "", true);
 	mount_one("sysfs", "/sys", "", true);
 	mount_one("debugfs", "/sys/kernel/debug", "", false);
@@ -143,6 +161,83 @@ static void open_render_nodes(void)
 		chmod(path, 0666);
 	}
 	closedir(dir);
+}
+
+/* Like mkdir -p. */
+static int make_folders(const char *path, mode_t mode)
+{
+	char part[PATH_MAX];
+	size_t i;
+
+	if (*path != '/' || strlen(path) >= sizeof(part))
+		return -EINVAL;
+	for (i = 1; path[i]; i++) {
+		if (path[i + 1] && path[i + 1] != '/')
+			continue;
+		memcpy(part, path, i + 1);
+		part[i + 1] = '\0';
+		if (mkdir(part, mode) && errno != EEXIST)
+			return -errno;
+	}
+	return 0;
+}
+
+/*
+ * Mounts the root of the command at /dev/root.d/new.  The tmpfs that is needed
+ * for that can only be in /dev, the one folder that is sure to be writable.
+ */
+static int mount_root(const char *root)
+{
+	struct stat st;
+
+	if (stat(root, &st) || make_folders("/dev/root.d", 0755))
+		return -errno;
+	if (mount("tmpfs", "/dev/root.d", "tmpfs", 0, "mode=0755") ||
+	    mkdir("/dev/root.d/lower", 0755) || mkdir("/dev/root.d/upper", 0755) ||
+	    mkdir("/dev/root.d/work", 0755) || mkdir("/dev/root.d/new", 0755))
+		return -errno;
+	if (S_ISBLK(st.st_mode))
+		return mount(root, "/dev/root.d/new", "ext4", MS_RDONLY, "") ? -errno : 0;
+	if (mount(root, "/dev/root.d/lower", NULL, MS_BIND, NULL) ||
+	    mount("overlay", "/dev/root.d/new", "overlay", 0,
+		  "lowerdir=/dev/root.d/lower,upperdir=/dev/root.d/upper,"
+		  "workdir=/dev/root.d/work"))
+		return -errno;
+	return 0;
+}
+
+/* Makes the command's root the root of everything from now on. */
+static int enter_root(const struct command *command)
+{
+	char runtime[64];
+	char **share;
+	int ret;
+
+	ret = mount_root(command->root);
+	if (ret)
+		return ret;
+	if (chdir("/dev/root.d/new") || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") ||
+	    chdir("/"))
+		return -errno;
+	mount_all();
+	mount_one("tmpfs", "/tmp", "mode=1777", true);
+	mount_one("tmpfs", "/run", "mode=0755", true);
+	snprintf(runtime, sizeof(runtime), "/run/user/%u", command->uid);
+	ret = make_folders(runtime, 0755);
+	if (ret)
+		return ret;
+	if (chown(runtime, command->uid, command->gid) || chmod(runtime, 0700))
+		return -errno;
+	for (share = command->shares; *share; share++) {
+		ret = make_folders(*share, 0755);
+		if (!ret && mount("hostfs", *share, "hostfs", 0, *share))
+			ret = -errno;
+		if (ret) {
+			say("%s cannot be shared: %s", *share, strerror(-ret));
+			return ret;
+		}
+	}
+	return 0;
 }
 
 static int load_module(const char *path)
@@ -204,33 +299,54 @@ static int read_strings(const char *path)
 	return nr;
 }
 
+/* From string *at on, up to the next empty one, which *at is left behind. */
+static char **take_list(int *at, int nr)
+{
+	char **list = &strings[*at];
+
+	while (*at < nr && *strings[*at])
+		++*at;
+	if (*at < nr)
+		strings[(*at)++] = NULL;
+	return list;
+}
+
 static int parse_command(const char *path, struct command *command)
 {
-	int nr, i;
+	int at = 4;
+	int nr;
 
 	if (!path)
 		return -ENOENT;
 	nr = read_strings(path);
 	if (nr < 0)
 		return nr;
-	if (nr < 5)
+	if (nr < at)
 		return -EINVAL;
 	command->uid = strtoul(strings[0], NULL, 10);
 	command->gid = strtoul(strings[1], NULL, 10);
 	command->cwd = strings[2];
-	command->env = &strings[3];
-	for (i = 3; i < nr && *strings[i]; i++)
-		;
-	if (i + 1 >= nr)
-		return -EINVAL;
-	strings[i] = NULL;
-	command->argv = &strings[i + 1];
-	return 0;
+	command->root = strings[3];
+	command->shares = take_list(&at, nr);
+	command->env = take_list(&at, nr);
+	command->argv = &strings[at];
+	return at < nr ? 0 : -EINVAL;
 }
 
 static void __attribute__((noreturn)) run_child(const struct command *command)
 {
-	setsid();
+	const char *tty = getenv("uml_stderr");
+	int fd = tty ? open_tty(tty) : -1;
+
+	/*
+	 * No session of its own: the first process of one that opens a terminal
+	 * owns it, as bash does, and its end would cut everyone's output off.
+	 */
+	setpgid(0, 0);
+	if (fd >= 0)
+		dup2(fd, STDERR_FILENO);
+	else if (tty)
+		say("%s: %s", tty, strerror(errno));
 	if (chdir(command->cwd))
 		say("%s: %s", command->cwd, strerror(errno));
 	if (command->uid || command->gid) {
@@ -239,7 +355,9 @@ static void __attribute__((noreturn)) run_child(const struct command *command)
 			_exit(126);
 		}
 	}
-	execvpe(command->argv[0], command->argv, command->env);
+	/* Found by its own PATH, not by that of this process. */
+	environ = command->env;
+	execvp(command->argv[0], command->argv);
 	say("%s: %s", command->argv[0], strerror(errno));
 	_exit(127);
 }
@@ -266,6 +384,7 @@ int main(void)
 	int ret;
 
 	mount_all();
+	open_console();
 	/* Blank lines are not ours: the marker lines stand alone. */
 	say("begin");
 	ret = parse_command(getenv("uml_cmd"), &command);
@@ -276,6 +395,11 @@ int main(void)
 	}
 	if (getenv("uml_modules"))
 		load_modules(getenv("uml_modules"));
+	ret = *command.root ? enter_root(&command) : 0;
+	if (ret) {
+		say("root %s: %s", command.root, strerror(-ret));
+		power_off();
+	}
 	open_render_nodes();
 	child = fork();
 	if (!child)
