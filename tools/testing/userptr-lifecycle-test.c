@@ -334,17 +334,6 @@ TEST_F_TIMEOUT(lifecycle, creators_killed_in_a_loop, 300)
 
 /* ---- a device that never answers ----------------------------------------------- */
 
-static int ask_host(const char *request)
-{
-	char answer[64] = "";
-
-	printf("\nhost: %s\n", request);
-	fflush(stdout);
-	if (!fgets(answer, sizeof(answer), stdin))
-		return -EIO;
-	return strcmp(answer, "host: ok\n") ? -EREMOTEIO : 0;
-}
-
 struct silent {
 	const char *node;
 	int ready[2];

@@ -488,3 +488,14 @@ int become_user(uid_t uid, uint64_t memlock)
 		return -errno;
 	return 0;
 }
+
+int ask_host(const char *request)
+{
+	char answer[64] = "";
+
+	printf("\nhost: %s\n", request);
+	fflush(stdout);
+	if (!fgets(answer, sizeof(answer), stdin))
+		return -EIO;
+	return strcmp(answer, "host: ok\n") ? -EREMOTEIO : 0;
+}

@@ -61,4 +61,10 @@ int wait_child(pid_t pid, int timeout_ms, int *status);
 int child_result(pid_t pid);
 int become_user(uid_t uid, uint64_t memlock);
 
+/*
+ * Have scripts/qemu-run do something on the host, and wait for it: 0, -EREMOTEIO
+ * if it could not, -EIO if nobody answers.
+ */
+int ask_host(const char *request);
+
 #endif /* USERPTR_TEST_UTIL_H */
