@@ -30,7 +30,8 @@ built = $(1)
 endif
 
 .PHONY: all help deps kernel-source kernel host tools demo test test-full \
-	kernel-x86 trixie test-qemu test-kunit test-host test-uml test-mutants check format clean distclean
+	kernel-x86 trixie mesa venus demo-venus test-qemu test-kunit test-host test-uml test-venus \
+	test-mutants check format clean distclean
 
 ## all: build the guest kernel, the host device and the tools (the default)
 all: kernel host tools
@@ -44,8 +45,8 @@ help:
 	@echo
 	@echo '  O=DIR      build below DIR instead of ./build'
 	@echo '  KSRC=DIR   use a copy of the kernel tree DIR instead of the package'
-	@echo '  FILE=FILE  what the demo reads'
-	@echo '  RUN=NAME   the runs of test-qemu to do; * matches anything'
+	@echo '  FILE=FILE  what a demo reads'
+	@echo '  RUN=NAME   the runs of test-qemu or test-venus to do; * matches anything'
 	@echo '  ACCEL=A    kvm or tcg, for test-qemu (default: KVM if a guest boots with it)'
 	@echo '  V=1        show the commands'
 
@@ -66,9 +67,22 @@ kernel: kernel-source
 kernel-x86: $(call built,kernel-source)
 	$(Q)scripts/build-x86
 
-## trixie: make a tree of Debian trixie with QEMU 11.1, where the machine has none
+## trixie: make a tree of Debian trixie with QEMU 11.1, virglrenderer and lavapipe
 trixie: $(call built,deps)
 	$(Q)scripts/fetch-trixie
+
+## mesa: build the guest's Venus driver
+mesa: trixie
+	$(Q)scripts/build-mesa
+
+## venus: build everything that demo-venus and test-venus run
+venus: $(call built,kernel tools) mesa
+	$(Q)scripts/build-x86 plain
+	$(SUBMAKE) -C host O=$(BUILD)/venus/host SYSROOT=$(BUILD)/trixie all
+	$(SUBMAKE) -C tools/venus O=$(BUILD)/tools/venus SYSROOT=$(BUILD)/trixie \
+		KSRC=$(KERNEL_TREE) all
+	$(Q)scripts/make-initramfs plain
+	$(Q)scripts/make-guest-image
 
 ## host: build the vhost-user device
 host: deps
@@ -82,13 +96,17 @@ tools: kernel-source
 demo: $(call built,kernel host tools)
 	$(Q)tools/testing/run-demo
 
+## demo-venus: a Vulkan compute shader of the host on a guest process's memory (FILE=)
+demo-venus: venus
+	$(Q)tools/testing/run-demo-venus
+
 ## test: check and every test layer; the last line is the sum of all
 test: deps
-	+$(Q)MAKE='$(MAKE)' scripts/run-tests check test-kunit test-host test-uml
+	+$(Q)MAKE='$(MAKE)' scripts/run-tests check test-kunit test-host test-uml test-qemu test-venus
 
-## test-full: clean first, then test, longer, and test-qemu: only the compiler cache is reused
-test-full: export USERPTR_STRESS ?= 120
-test-full: clean test test-qemu test-mutants
+## test-full: clean first, then test with longer stress, and test-mutants: only caches are reused
+test-full: export USERPTR_STRESS := $(or $(USERPTR_STRESS),120)
+test-full: clean test test-mutants
 
 ## test-kunit: the driver's KUnit tests, in User-Mode Linux
 test-kunit: $(call built,kernel)
@@ -103,8 +121,14 @@ test-uml: $(call built,kernel host tools)
 	$(Q)tools/testing/run-uml-tests
 
 ## test-qemu: tests in an x86-64 guest behind stock QEMU, with every debugging aid
-test-qemu: $(call built,host tools) trixie kernel-x86
+test-qemu: $(call built,host tools) kernel-x86
+	$(Q)scripts/fetch-trixie --for-qemu
 	$(Q)tools/testing/run-qemu-tests
+
+## test-venus: Vulkan on process memory, with stock QEMU, virglrenderer, udmabuf and lavapipe
+test-venus: venus
+	$(SUBMAKE) -C host O=$(BUILD)/venus/host SYSROOT=$(BUILD)/trixie tests
+	$(Q)tools/testing/run-venus-tests
 
 ## test-mutants: break the driver on purpose, and expect tests to fail
 test-mutants: $(call built,kernel host tools)
