@@ -20,12 +20,16 @@
 #include <signal.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
+
+#include <linux/magic.h>
 
 #include "userptr-test-session.h"
 
@@ -590,6 +594,61 @@ static int punch_in_child(void *opaque)
 REVOKED_BY(punch_hole_by_another_process, MEMFD)
 {
 	return child_result(run_child(punch_in_child, self));
+}
+
+/*
+ * A page of an ordinary file that is not mapped can leave the file without an
+ * event, and another one be in its place.
+ */
+REVOKED_BY(madv_dontneed_of_read_only_file, NOTHING)
+{
+	struct region region = { .size = PAGE };
+	struct statfs fs;
+	int ret;
+
+	self->file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	if (self->file < 0 || fstatfs(self->file, &fs))
+		return -errno;
+	if (fs.f_type == TMPFS_MAGIC)
+		return cannot(self, "this program is on tmpfs");
+	self->size = PAGE;
+	self->addr = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, self->file, 0);
+	if (self->addr == MAP_FAILED)
+		return -errno;
+	region.addr = self->addr;
+	ret = create(&self->session, &region, VIRTGPU_USERPTR_RDONLY, &self->bo);
+	if (ret)
+		return ret;
+	return madvise(self->addr, PAGE, MADV_DONTNEED) ? -errno : 0;
+}
+
+/* What looks at the memory must not keep the file, which may be gone. */
+REVOKED_BY(file_system_unmounted, NOTHING)
+{
+	char dir[] = "/dev/userptr-life-XXXXXX", name[sizeof(dir) + 8];
+	struct region region = { .size = MIB(64) };
+	int ret;
+
+	if (!mkdtemp(dir) || mount("userptr-life", dir, "tmpfs", 0, "size=80M"))
+		return -errno;
+	snprintf(name, sizeof(name), "%s/file", dir);
+	self->file = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (self->file < 0 || ftruncate(self->file, region.size))
+		return -errno;
+	self->size = region.size;
+	self->addr = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_SHARED, self->file, 0);
+	if (self->addr == MAP_FAILED)
+		return -errno;
+	memset(self->addr, 1, self->size);
+	region.addr = self->addr;
+	ret = create(&self->session, &region, 0, &self->bo);
+	if (ret)
+		return ret;
+	if (madvise(self->addr, self->size, MADV_DONTNEED) || munmap(self->addr, self->size) ||
+	    close(self->file))
+		return -errno;
+	self->file = -1;
+	return umount2(dir, 0) || rmdir(dir) ? -errno : 0;
 }
 
 /* ---- things that are no reason --------------------------------------------- */

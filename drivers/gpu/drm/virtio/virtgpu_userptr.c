@@ -354,12 +354,13 @@ void virtio_gpu_userptr_revoke(struct virtio_gpu_userptr_device *u,
  * @userptr: object in any state
  * @start: first address
  * @last: last address
+ * @delay: jiffies until somebody looks; a shorter one that was asked for counts
  *
  * Does not sleep; &virtio_gpu_userptr_device.lock is held.
  */
 void virtio_gpu_userptr_suspect(struct virtio_gpu_userptr_device *u,
 				struct virtio_gpu_object_userptr *userptr,
-				unsigned long start, unsigned long last)
+				unsigned long start, unsigned long last, unsigned long delay)
 {
 	struct virtio_gpu_userptr_watch *watch = &userptr->watch;
 
@@ -368,8 +369,12 @@ void virtio_gpu_userptr_suspect(struct virtio_gpu_userptr_device *u,
 	watch->start = min(watch->start, start);
 	watch->last = max(watch->last, last);
 	/* While it is CREATING go_live() sees to it. */
-	if (userptr->state == VIRTIO_GPU_USERPTR_LIVE)
-		queue_work(u->wq, &watch->verify_work);
+	if (userptr->state != VIRTIO_GPU_USERPTR_LIVE)
+		return;
+	if (delay)
+		queue_delayed_work(u->wq, &watch->verify_work, delay);
+	else
+		mod_delayed_work(u->wq, &watch->verify_work, 0);
 }
 
 /* GEM: the last handle and the last user are gone, or creation failed. */
@@ -604,7 +609,7 @@ static int go_live(struct virtio_gpu_userptr_device *u, struct virtio_gpu_object
 
 	set_state(u, userptr, VIRTIO_GPU_USERPTR_LIVE);
 	if (userptr->watch.active && userptr->watch.start <= userptr->watch.last)
-		queue_work(u->wq, &userptr->watch.verify_work);
+		mod_delayed_work(u->wq, &userptr->watch.verify_work, 0);
 	return 0;
 }
 

@@ -115,7 +115,7 @@ struct virtio_gpu_userptr_watch {
 	/** @last: last such address; likewise */
 	unsigned long last;
 	/** @verify_work: looks at that range */
-	struct work_struct verify_work;
+	struct delayed_work verify_work;
 };
 
 /* virtgpu_userptr.c */
@@ -279,7 +279,7 @@ void virtio_gpu_userptr_revoke(struct virtio_gpu_userptr_device *u,
 			       struct virtio_gpu_object_userptr *userptr);
 void virtio_gpu_userptr_suspect(struct virtio_gpu_userptr_device *u,
 				struct virtio_gpu_object_userptr *userptr,
-				unsigned long start, unsigned long last);
+				unsigned long start, unsigned long last, unsigned long delay);
 
 #ifdef CONFIG_DRM_VIRTIO_GPU_USERPTR_NOTIFIER
 int virtio_gpu_userptr_watch(struct virtio_gpu_object_userptr *userptr);

@@ -24,21 +24,24 @@
  * Comparing never faults anything in: that would give memory back to a process
  * that has just freed it.
  *
- * A hole in a file is punched in two steps: the pages are unmapped, which sends
- * CLEAR, then they leave the file, which sends nothing.  Both happen under the
- * inode's lock, so a page that is not mapped but still in its file is judged
- * only after that lock could be taken.
+ * A page of shmem or hugetlb that is not mapped is still the owner's memory if
+ * it is in its file.  But a hole is punched in two steps: the pages are unmapped,
+ * which sends CLEAR, then they leave the file, which sends nothing.  Both happen
+ * under the inode's lock, which is tried and never waited for: whoever holds it
+ * decides how long, and other resources wait behind this one.  If it is taken,
+ * another look is due a moment later.  Pages of other files, which only read-only
+ * resources have, can leave them at any time once they are not mapped (direct
+ * writes, for one, take their place without an event): those are as good as gone.
  *
- * A look waits until what aroused the suspicion has ended.  What begins later
- * arouses one of its own, so a look need not start over because of it; it does a
- * few times, as a quiet range is surer ground for a verdict, and then goes on.
- * Thus invalidations that never end do not keep the worker from a verdict.
+ * A look waits until what aroused the suspicion has ended, which lasts as long as
+ * invalidations of that process overlap.  What begins later arouses a suspicion
+ * of its own, so a look need not start over because of it; it does a few times,
+ * as a quiet range is surer ground for a verdict, and then goes on.
  *
  * Locking: the callback takes &virtio_gpu_userptr_device.lock, which is a
  * spinlock under which nothing is allocated or waited for; it is called with
  * mmap_lock, rmap locks and perhaps a folio lock held, and out of reclaim.  The
- * worker takes mmap_lock for reading, and inside it a folio lock; and an
- * inode's lock inside nothing.
+ * worker takes mmap_lock for reading, and inside it a folio lock.
  */
 
 #include <linux/fs.h>
@@ -47,6 +50,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
+#include <linux/shmem_fs.h>
 
 #include "virtgpu_userptr.h"
 #include "virtgpu_userptr_trace.h"
@@ -57,6 +61,9 @@
 /* How often a look starts over for what begins meanwhile, and at all. */
 #define VERIFY_RETRIES	16
 #define VERIFY_MOST	(2 * VERIFY_RETRIES)
+
+/* When to look again at a page that may be about to leave its file. */
+#define VERIFY_PUNCH	max(HZ / 50, 1)
 
 enum verdict {
 	INTACT,		/* every page is what is pinned, as far as can be told */
@@ -84,7 +91,7 @@ static bool invalidate(struct mmu_interval_notifier *mni, const struct mmu_notif
 		/* The range may be wider than the resource, and than the deed. */
 		virtio_gpu_userptr_suspect(u, userptr,
 					   max(range->start, mni->interval_tree.start),
-					   min(range->end - 1, mni->interval_tree.last));
+					   min(range->end - 1, mni->interval_tree.last), 0);
 		break;
 	default:
 		break;
@@ -103,9 +110,6 @@ static const struct mmu_interval_notifier_ops notifier_ops = {
  * @last: last address
  * @seq: of the notifier, for the current batch
  * @retries: times that the page tables changed meanwhile
- * @inode: whose lock was free after the suspicion arose, with a reference; what
- *	is still in that file stays there
- * @next: to become @inode, with a reference
  */
 struct verify {
 	struct virtio_gpu_object_userptr *userptr;
@@ -113,8 +117,6 @@ struct verify {
 	unsigned long last;
 	unsigned long seq;
 	unsigned int retries;
-	struct inode *inode;
-	struct inode *next;
 };
 
 /* What the page tables have for @nr pages from v->at on, without faulting. */
@@ -138,25 +140,28 @@ static int snapshot(struct verify *v, unsigned int nr, unsigned long *pfns)
 }
 
 /*
- * Nothing is mapped where a page of a file is pinned.  That may be reclaim,
- * which takes the mapping away but not the page out of the file.
+ * Nothing is mapped where a page of a file is pinned.  For shmem and hugetlb that
+ * may be reclaim, which takes the mapping away but not the page out of the file.
  */
-static enum verdict judge_absent_file(struct verify *v, struct folio *folio)
+static enum verdict judge_absent_file(struct folio *folio)
 {
-	enum verdict verdict = UNSURE;
+	enum verdict verdict = DIVERGED;
 
-	/* The folio's lock keeps it in its file, and that alive. */
+	/*
+	 * The folio's lock keeps it in its file, and that alive.  Whoever takes it
+	 * out needs this lock: a punch that had begun has ended, or still holds
+	 * the inode's lock; one that begins later sends CLEAR.
+	 */
 	folio_lock(folio);
-	if (!folio->mapping)
-		verdict = DIVERGED;
-	else if (folio->mapping->host == v->inode)
-		verdict = INTACT;
-	else
-		v->next = igrab(folio->mapping->host);
+	if (folio->mapping && (folio_test_hugetlb(folio) || shmem_mapping(folio->mapping))) {
+		verdict = UNSURE;
+		if (inode_trylock_shared(folio->mapping->host)) {
+			inode_unlock_shared(folio->mapping->host);
+			verdict = INTACT;
+		}
+	}
 	folio_unlock(folio);
-
-	/* A file that is going away takes its pages with it. */
-	return verdict == UNSURE && !v->next ? DIVERGED : verdict;
+	return verdict;
 }
 
 /*
@@ -184,7 +189,7 @@ static enum verdict judge_absent(struct verify *v, struct page *page)
 	int ret;
 
 	if (!folio_test_anon(folio))
-		return judge_absent_file(v, folio);
+		return judge_absent_file(folio);
 
 	/*
 	 * Where the owner has no access HMM does not look, and MADV_FREE and its
@@ -252,16 +257,6 @@ static enum verdict verify_batch(struct verify *v)
 	return INTACT;
 }
 
-/* Wait for whoever has punched a hole in the file of v->next. */
-static void wait_for_punch(struct verify *v)
-{
-	iput(v->inode);
-	v->inode = v->next;
-	v->next = NULL;
-	inode_lock_shared(v->inode);
-	inode_unlock_shared(v->inode);
-}
-
 /* Advances v->at up to what is not intact, or over all of it. */
 static enum verdict verify_range(struct verify *v)
 {
@@ -273,7 +268,8 @@ static enum verdict verify_range(struct verify *v)
 	if (!mmget_not_zero(mm))
 		return INTACT;
 
-	while (verdict != DIVERGED && v->at <= v->last && v->retries < VERIFY_MOST) {
+	while ((verdict == INTACT || verdict == AGAIN) && v->at <= v->last &&
+	       v->retries < VERIFY_MOST) {
 		/*
 		 * Waits for invalidations: outside of all locks.  After the first
 		 * time what aroused the suspicion has ended.
@@ -283,14 +279,11 @@ static enum verdict verify_range(struct verify *v)
 		mmap_read_lock(mm);
 		verdict = verify_batch(v);
 		mmap_read_unlock(mm);
-		if (verdict == UNSURE)
-			wait_for_punch(v);
-		else if (verdict == AGAIN)
+		if (verdict == AGAIN)
 			v->retries++;
 		cond_resched();
 	}
 
-	iput(v->inode);
 	/* Not here: exit_mmap() would wait for this work through RELEASE. */
 	mmput_async(mm);
 	return verdict;
@@ -299,7 +292,8 @@ static enum verdict verify_range(struct verify *v)
 static void verify_work(struct work_struct *work)
 {
 	struct virtio_gpu_object_userptr *userptr =
-		container_of(work, struct virtio_gpu_object_userptr, watch.verify_work);
+		container_of(to_delayed_work(work), struct virtio_gpu_object_userptr,
+			     watch.verify_work);
 	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
 	struct verify v = { .userptr = userptr };
 	unsigned long start;
@@ -321,8 +315,9 @@ static void verify_work(struct work_struct *work)
 	guard(spinlock)(&u->lock);
 	if (verdict == DIVERGED)
 		virtio_gpu_userptr_revoke(u, userptr);
-	else if (verdict == AGAIN)
-		virtio_gpu_userptr_suspect(u, userptr, v.at, v.last);
+	else if (verdict != INTACT)
+		virtio_gpu_userptr_suspect(u, userptr, v.at, v.last,
+					   verdict == UNSURE ? VERIFY_PUNCH : 0);
 }
 
 /**
@@ -343,7 +338,7 @@ int virtio_gpu_userptr_watch(struct virtio_gpu_object_userptr *userptr)
 
 	watch->start = ULONG_MAX;
 	watch->last = 0;
-	INIT_WORK(&watch->verify_work, verify_work);
+	INIT_DELAYED_WORK(&watch->verify_work, verify_work);
 
 	ret = mmu_interval_notifier_insert(&watch->notifier, userptr->mm, userptr->addr,
 					   userptr->base.base.base.size, &notifier_ops);
@@ -370,6 +365,6 @@ void virtio_gpu_userptr_unwatch(struct virtio_gpu_object_userptr *userptr)
 		return;
 
 	mmu_interval_notifier_remove(&watch->notifier);
-	cancel_work_sync(&watch->verify_work);
+	cancel_delayed_work_sync(&watch->verify_work);
 	watch->active = false;
 }

@@ -77,10 +77,18 @@ static void settle(struct fake *f)
 	flush_workqueue(f->vgdev.userptr->wq);
 }
 
+/* The same, and no look at @userptr is due. */
+static void settle_looks(struct fake *f, struct virtio_gpu_object_userptr *userptr)
+{
+	while (userptr->watch.active && flush_delayed_work(&userptr->watch.verify_work))
+		;
+	settle(f);
+}
+
 static void expect_stays(struct kunit *test, struct fake *f,
 			 struct virtio_gpu_object_userptr *userptr)
 {
-	settle(f);
+	settle_looks(f, userptr);
 	fake_expect_live(test, f, userptr);
 	KUNIT_EXPECT_FALSE(test, userptr->revoked);
 	KUNIT_EXPECT_EQ(test, f->destroys, 0);
@@ -94,7 +102,7 @@ static void expect_revoked(struct kunit *test, struct fake *f,
 {
 	struct virtio_gpu_userptr_device *u = f->vgdev.userptr;
 
-	settle(f);
+	settle_looks(f, userptr);
 	KUNIT_EXPECT_NE(test, userptr->state, VIRTIO_GPU_USERPTR_LIVE);
 	KUNIT_EXPECT_TRUE(test, userptr->revoked);
 	if (userptr->revoked)
@@ -267,7 +275,7 @@ static void test_dontneed_and_touched(struct kunit *test)
 	scoped_guard(spinlock, &f->vgdev.userptr->lock) {
 		userptr->state = VIRTIO_GPU_USERPTR_LIVE;
 		virtio_gpu_userptr_suspect(f->vgdev.userptr, userptr, f->mem->addr,
-					   f->mem->addr + PAGE_SIZE - 1);
+					   f->mem->addr + PAGE_SIZE - 1, 0);
 	}
 	expect_revoked(test, f, userptr);
 }
