@@ -1674,8 +1674,6 @@ static int open_views(struct gpu_device *dev)
 {
 	struct release_host host = { .opaque = dev, .evict = evict, .gone = view_gone };
 	struct epoll_event event = { .events = EPOLLIN };
-	struct gpu_limits *limits = &dev->config.limits;
-	uint64_t bytes;
 	int err;
 
 	if (!dev->config.userptr || !dev->config.virgl)
@@ -1686,9 +1684,6 @@ static int open_views(struct gpu_device *dev)
 		dev->config.userptr = false;
 		return 0;
 	}
-	bytes = udmabuf_limits(dev->udmabuf)->bytes;
-	if (limits->max_userptr_bytes > bytes)
-		limits->max_userptr_bytes = bytes;
 	err = release_new(&host, dev->config.grace_ms, &dev->release);
 	if (err)
 		goto close_udmabuf;

@@ -18,8 +18,8 @@
  * and only then the device hears that it is lost.  While it ends, it refuses.
  *
  * No call may wait for a worker for ever: a worker whose socket has no room, or
- * that owes an answer, has as long as it may keep memory that is wanted back,
- * and is then ended.
+ * that owes an answer, has a moment, and less if others were slow before
+ * (PATIENCE_MS), and is then ended.
  *
  * Threads: the ring thread, but for fence_retired(), which the library calls on
  * threads of its own.  These touch what @lock protects: the table of contexts by
@@ -39,11 +39,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/virtio_gpu.h>
 #include <virglrenderer.h>
 
+#include "descriptors.h"
 #include "drm_guard.h"
 #include "log.h"
 #include "render_process.h"
@@ -64,8 +66,15 @@
 #define MIN_DRM_SHMEM 4096u
 /* How long the render server may take to start, or to fork. */
 #define SERVER_MS 60000u
-/* The least that a worker has to answer or to read what it was sent. */
-#define MIN_WORKER_MS 1000u
+/*
+ * How long the ring waits for workers to read and to answer: so much at once, and
+ * one millisecond more every so many.  A guest can make as many contexts that do
+ * not listen as it likes.
+ */
+#define PATIENCE_MS 2000u
+#define PATIENCE_REFILL 5u
+/* An answer takes a moment in any case. */
+#define MIN_ANSWER_MS 100u
 /* What the library puts before a command stream that it sends. */
 #define PACKET_OVERHEAD 64u
 #define WORKER_ROOM (1 << 20)
@@ -124,6 +133,7 @@ enum context_state {
  * @socket: of its worker, our own descriptor; or -1
  * @max_packet: bytes that one submission may have
  * @worker: the worker process, or -1
+ * @worker_pid: its id, good as long as @worker has not ended
  * @guard: of a DRM context
  * @rings: what is not over
  * @retired: the last fence that is over, of each ring (lock)
@@ -142,6 +152,7 @@ struct virgl_context {
 	int socket;
 	size_t max_packet;
 	int worker;
+	pid_t worker_pid;
 	struct drm_guard guard;
 	struct submission_list rings[MAX_RINGS];
 	uint64_t retired[MAX_RINGS];
@@ -194,7 +205,8 @@ struct resource {
  * struct renderer - all of it
  * @config: as given
  * @host: callbacks
- * @worker_ms: how long a worker may keep a call waiting
+ * @patience_ms: how long workers may keep the ring waiting, as of @patience_at
+ * @patience_at: in milliseconds
  * @callbacks: what the library calls; it keeps the pointer
  * @capsets: what it offers
  * @nr_capsets: how many
@@ -219,7 +231,8 @@ struct resource {
 struct renderer {
 	struct renderer_config config;
 	struct renderer_host host;
-	unsigned int worker_ms;
+	unsigned int patience_ms;
+	uint64_t patience_at;
 	struct virgl_renderer_callbacks callbacks;
 	struct renderer_capset capsets[MAX_CAPSETS];
 	unsigned int nr_capsets;
@@ -497,7 +510,53 @@ static void virgl_dispatch(struct renderer *renderer)
 		context = context_step(context) ? renderer->contexts : context->next;
 }
 
+/* Whether there are too few descriptors for another context or its memory. */
+static bool short_of_descriptors(const struct renderer *renderer)
+{
+	int fd = fcntl(renderer->event, F_DUPFD_CLOEXEC, 0);
+	bool few = descriptor_is_reserved(fd, DESCRIPTORS_FOR_CONTEXTS);
+
+	if (fd >= 0)
+		close(fd);
+	if (few)
+		log_event("virgl: nearly all descriptors are in use (RLIMIT_NOFILE)");
+	return few;
+}
+
 /* ---- calls that may wait for a worker ---- */
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* How long a worker may be waited for now. */
+static unsigned int patience(struct renderer *renderer)
+{
+	uint64_t now = now_ms(), more = (now - renderer->patience_at) / PATIENCE_REFILL;
+
+	if (more) {
+		renderer->patience_at = now;
+		renderer->patience_ms = more < PATIENCE_MS - renderer->patience_ms ?
+						renderer->patience_ms + (unsigned int)more :
+						PATIENCE_MS;
+	}
+	return renderer->patience_ms;
+}
+
+/* It was waited for since @since. */
+static void spend_patience(struct renderer *renderer, uint64_t since)
+{
+	uint64_t now = now_ms();
+	uint64_t spent = now - since;
+
+	renderer->patience_ms -= spent < renderer->patience_ms ? (unsigned int)spent :
+								 renderer->patience_ms;
+	renderer->patience_at = now;
+}
 
 /*
  * Whether the library can send the worker of @context something without having
@@ -507,15 +566,22 @@ static void virgl_dispatch(struct renderer *renderer)
 static bool context_has_room(struct virgl_context *context)
 {
 	struct pollfd pollfd = { .fd = context->socket, .events = POLLOUT };
+	struct renderer *renderer = context->renderer;
+	uint64_t began;
 	int ret;
 
 	if (context->state != CONTEXT_RUNS)
 		return false;
 	if (context->socket < 0)
 		return true;
-	do {
-		ret = poll(&pollfd, 1, (int)context->renderer->worker_ms);
-	} while (ret < 0 && errno == EINTR);
+	ret = poll(&pollfd, 1, 0);
+	if (!ret) {
+		began = now_ms();
+		do {
+			ret = poll(&pollfd, 1, (int)patience(renderer));
+		} while (ret < 0 && errno == EINTR);
+		spend_patience(renderer, began);
+	}
 	if (ret == 1 && !(pollfd.revents & (POLLERR | POLLHUP | POLLNVAL)))
 		return true;
 	context_break(context,
@@ -698,6 +764,7 @@ static int find_worker(struct virgl_context *context, const struct found *found)
 	context->worker = process_open(pid);
 	if (context->worker < 0)
 		return context->worker;
+	context->worker_pid = pid;
 	context->socket = fcntl(socket, F_DUPFD_CLOEXEC, 0);
 	/* As much room as the system allows; what there was will do as well. */
 	(void)setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof(wanted));
@@ -737,9 +804,12 @@ destroy_found:
 static int virgl_context_create(struct renderer *renderer, uint32_t capset, const char *name,
 				struct renderer_context **out)
 {
-	struct virgl_context *context = calloc(1, sizeof(*context));
+	struct virgl_context *context;
 	int err;
 
+	if (short_of_descriptors(renderer))
+		return -EMFILE;
+	context = calloc(1, sizeof(*context));
 	if (!context)
 		return -ENOMEM;
 	context->renderer = renderer;
@@ -810,10 +880,16 @@ static struct resource *find_live(struct renderer *renderer, uint32_t id)
 	return resource && resource->live ? resource : NULL;
 }
 
-static int add_holder(struct resource *resource, uint32_t id)
+static int add_holder(struct renderer *renderer, struct resource *resource, uint32_t id)
 {
-	size_t i;
+	size_t i, nr = 0;
 
+	/* Contexts that are gone, worker and all, have nothing any more. */
+	for (i = 0; resource->nr_holders == resource->max_holders && i < resource->nr_holders; i++)
+		if (find_context(renderer, resource->holders[i]))
+			resource->holders[nr++] = resource->holders[i];
+	if (i)
+		resource->nr_holders = nr;
 	for (i = 0; i < resource->nr_holders; i++)
 		if (resource->holders[i] == id)
 			return 0;
@@ -899,7 +975,7 @@ static int attach_resource(struct virgl_context *context, struct resource *resou
 {
 	bool venus = context->capset == CAPSET_VENUS;
 
-	if (add_holder(resource, context->id))
+	if (add_holder(context->renderer, resource, context->id))
 		return -ENOMEM;
 	if (resource->dmabuf && drm_guard_add(&context->guard, resource->id))
 		return -ENOMEM;
@@ -937,6 +1013,8 @@ static int import_view(struct renderer *renderer, struct backing *backing, struc
 	struct stat st;
 	int err;
 
+	if (short_of_descriptors(renderer))
+		return -ENOMEM;
 	args.fd = udmabuf_view_dup(backing->view);
 	if (args.fd < 0)
 		return args.fd;
@@ -1139,9 +1217,14 @@ static void kill_holders(const struct backing *backing)
 	int_list_destroy(&pids);
 }
 
-static void virgl_evict(struct renderer *renderer, struct backing *backing, bool force)
+/*
+ * End contexts that have or had the memory; unless @all, only those that are seen
+ * to have it.  Returns whether there was one.
+ */
+static bool end_holders(struct renderer *renderer, struct backing *backing, bool all)
 {
 	struct resource *resource = id_table_find(&renderer->resources, backing->id);
+	bool any = false;
 	size_t i;
 
 	for (i = 0; resource && i < resource->nr_holders; i++) {
@@ -1149,11 +1232,23 @@ static void virgl_evict(struct renderer *renderer, struct backing *backing, bool
 
 		if (!context || context->state > CONTEXT_BROKEN)
 			continue;
+		/* Which native context has it cannot be seen from outside. */
+		if (!all && context->worker >= 0 &&
+		    !udmabuf_view_held_by(backing->view, context->worker_pid))
+			continue;
+		any = true;
 		context->why = "it keeps memory that its owner has taken back";
 		context->report = true;
 		answer_retired(context);
 		context_end(context);
 	}
+	return any;
+}
+
+static void virgl_evict(struct renderer *renderer, struct backing *backing, bool force)
+{
+	if (!end_holders(renderer, backing, false) || force)
+		end_holders(renderer, backing, true);
 	if (force)
 		kill_holders(backing);
 }
@@ -1213,6 +1308,8 @@ static uint32_t make_blob(struct renderer *renderer, struct virgl_context *conte
 		.blob_id = blob->blob_id,
 		.size = blob->size,
 	};
+	unsigned int limit;
+	uint64_t began;
 	int err;
 
 	if (blob->guest) {
@@ -1224,10 +1321,14 @@ static uint32_t make_blob(struct renderer *renderer, struct virgl_context *conte
 	}
 	if (!context_has_room(context))
 		return ERR_UNSPEC;
-	call_limit_begin(renderer->limit, context->socket, renderer->worker_ms);
+	limit = patience(renderer);
+	began = now_ms();
+	call_limit_begin(renderer->limit, context->socket,
+			 limit > MIN_ANSWER_MS ? limit : MIN_ANSWER_MS);
 	err = virgl_renderer_resource_create_blob(&args);
 	if (call_limit_end(renderer->limit))
 		context_break(context, "its worker process does not answer");
+	spend_patience(renderer, began);
 	return err ? library_error(err) : OK;
 }
 
@@ -1244,11 +1345,14 @@ static uint32_t virgl_blob_create(struct renderer *renderer, struct renderer_con
 		return ERR_UNSPEC;
 	if (context->capset == CAPSET_DRM && !blob->blob_id && blob->size < MIN_DRM_SHMEM)
 		return ERR_INVALID_PARAMETER;
+	if (short_of_descriptors(renderer))
+		return ERR_OUT_OF_MEMORY;
 	resource = resource_new(renderer, blob->id, RESOURCE_BLOB, blob->size);
 	if (!resource)
 		return ERR_OUT_OF_MEMORY;
-	ret = add_holder(resource, context->id) ? ERR_OUT_OF_MEMORY :
-						  make_blob(renderer, context, blob, resource);
+	ret = add_holder(renderer, resource, context->id) ?
+		      ERR_OUT_OF_MEMORY :
+		      make_blob(renderer, context, blob, resource);
 	if (ret != OK)
 		goto forget;
 	ret = inspect_blob(renderer, context, resource);
@@ -1595,7 +1699,8 @@ static void init_renderer(struct renderer *renderer, const struct renderer_confi
 {
 	renderer->config = *config;
 	renderer->host = *host;
-	renderer->worker_ms = config->grace_ms > MIN_WORKER_MS ? config->grace_ms : MIN_WORKER_MS;
+	renderer->patience_ms = PATIENCE_MS;
+	renderer->patience_at = now_ms();
 	renderer->callbacks = (struct virgl_renderer_callbacks){
 		.version = 3,
 		.write_fence = old_fence_retired,

@@ -87,6 +87,7 @@
 #include <linux/virtio_gpu_userptr.h>
 
 #include "backing.h"
+#include "descriptors.h"
 #include "guest_memory.h"
 #include "log.h"
 #include "view_udmabuf.h"
@@ -118,6 +119,8 @@ enum complaint {
 /**
  * struct udmabuf - the device
  * @fd: /dev/udmabuf
+ * @spare: a descriptor to give up for a moment: references must be counted also
+ *	when there are no more, or nothing would ever be given back; or -1
  * @parameters: folder of the kernel's limits
  * @gm: guest memory
  * @limits: as last read
@@ -129,6 +132,7 @@ enum complaint {
  */
 struct udmabuf {
 	int fd;
+	int spare;
 	const char *parameters;
 	struct guest_memory *gm;
 	struct udmabuf_limits limits;
@@ -357,7 +361,7 @@ static bool memory_unfit(struct udmabuf *udmabuf, const struct backing *backing)
  * Whoever has it can add to the text: locks, of which there may be many, before
  * the count, and a name, of whatever characters, after it.
  */
-static long references(int fd)
+static long references(struct udmabuf *udmabuf, int fd)
 {
 	static const char key[] = "count:\t";
 	char path[64], *line = NULL;
@@ -367,6 +371,11 @@ static long references(int fd)
 
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
 	info = fopen(path, "re");
+	if (!info && errno == EMFILE && udmabuf->spare >= 0) {
+		close(udmabuf->spare);
+		udmabuf->spare = -1;
+		info = fopen(path, "re");
+	}
 	if (!info)
 		return -errno;
 	while (count < 0 && getline(&line, &size, info) > 0)
@@ -374,6 +383,8 @@ static long references(int fd)
 			count = strtol(line + sizeof(key) - 1, NULL, 10);
 	free(line);
 	fclose(info);
+	if (udmabuf->spare < 0)
+		udmabuf->spare = fcntl(udmabuf->fd, F_DUPFD_CLOEXEC, 0);
 	return count;
 }
 
@@ -383,13 +394,13 @@ static long references(int fd)
  * References on a dma-buf of our own should be @expected.  Somebody who looks at
  * our descriptors just now makes it more for a moment, hence the patience.
  */
-static int expect_references(int fd, long expected)
+static int expect_references(struct udmabuf *udmabuf, int fd, long expected)
 {
 	long count = 0;
 	int i;
 
 	for (i = 0; i < 100 && count != expected; i++) {
-		count = references(fd);
+		count = references(udmabuf, fd);
 		if (count < 0)
 			return (int)count;
 	}
@@ -397,9 +408,9 @@ static int expect_references(int fd, long expected)
 }
 
 /* That a duplicate and a mapping count, and no longer than they are there. */
-static int probe_counting(int fd, size_t page)
+static int probe_counting(struct udmabuf *udmabuf, int fd, size_t page)
 {
-	int err = expect_references(fd, 1);
+	int err = expect_references(udmabuf, fd, 1);
 	void *map;
 	int other;
 
@@ -408,20 +419,20 @@ static int probe_counting(int fd, size_t page)
 	other = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (other < 0)
 		return -errno;
-	err = expect_references(fd, 2);
+	err = expect_references(udmabuf, fd, 2);
 	close(other);
 	if (err)
 		return err;
 	map = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)
 		return -errno;
-	err = expect_references(fd, 2);
+	err = expect_references(udmabuf, fd, 2);
 	munmap(map, page);
-	return err ? err : expect_references(fd, 1);
+	return err ? err : expect_references(udmabuf, fd, 1);
 }
 
 /* The whole way, with a page of our own memory. */
-static int probe(const struct udmabuf *udmabuf)
+static int probe(struct udmabuf *udmabuf)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	struct {
@@ -445,7 +456,7 @@ static int probe(const struct udmabuf *udmabuf)
 		log_error("udmabuf makes no dma-buf of one page: %s", strerror(errno));
 		goto out_memory;
 	}
-	err = probe_counting(fd, page);
+	err = probe_counting(udmabuf, fd, page);
 	if (err)
 		log_error(
 			"this kernel or /proc does not tell how many have a dma-buf (\"count\" in "
@@ -479,6 +490,7 @@ int udmabuf_open_at(const char *device, const char *parameters, struct guest_mem
 	}
 	udmabuf->parameters = parameters;
 	udmabuf->gm = gm;
+	udmabuf->spare = -1;
 	udmabuf->fd = open(device, O_RDWR | O_CLOEXEC);
 	if (udmabuf->fd < 0) {
 		err = -errno;
@@ -499,6 +511,8 @@ int udmabuf_open_at(const char *device, const char *parameters, struct guest_mem
 	return 0;
 
 err_close:
+	if (udmabuf->spare >= 0)
+		close(udmabuf->spare);
 	close(udmabuf->fd);
 err_free:
 	free(udmabuf);
@@ -526,6 +540,8 @@ void udmabuf_close(struct udmabuf *udmabuf)
 	if (!udmabuf)
 		return;
 	assert(!udmabuf->views);
+	if (udmabuf->spare >= 0)
+		close(udmabuf->spare);
 	close(udmabuf->fd);
 	free(udmabuf);
 }
@@ -718,6 +734,11 @@ uint32_t udmabuf_view_create(struct udmabuf *udmabuf, const struct backing *back
 		goto out_list;
 	}
 	fd = ioctl(udmabuf->fd, UDMABUF_CREATE_LIST, list);
+	if (fd >= 0 && descriptor_is_reserved(fd, DESCRIPTORS_FOR_RESOURCES)) {
+		close(fd);
+		fd = -1;
+		errno = EMFILE;
+	}
 	if (fd < 0) {
 		ret = refusal(udmabuf, backing, list, errno);
 		goto out_list;
@@ -763,7 +784,7 @@ bool udmabuf_view_alone(const struct udmabuf_view *view)
 	if (!view)
 		return true;
 	/* The order matters: first nobody can add a fence, then there is none. */
-	count = references(view->fd);
+	count = references(view->udmabuf, view->fd);
 	if (count < 0) {
 		if (may_log(view->udmabuf, COMPLAINT_COUNT))
 			log_error("cannot tell how many have a dma-buf: %s", strerror((int)-count));
