@@ -984,7 +984,7 @@ TEST_F(entries, scattered)
 	EXPECT_EQ(0, vg_wait_status_kib("VmPin", 0, SETTLE_MS));
 	cost = registration_cost(session, region);
 	TH_LOG("%u segments: %ld bytes of kernel memory", info.nr_segments, cost);
-	EXPECT_LE(0, cost);
+	/* Of all of the kernel: what others free meanwhile makes it less. */
 	EXPECT_GT((long)(40ul * variant->count + KIB(64)), cost);
 }
 
@@ -1017,7 +1017,7 @@ TEST_F_TIMEOUT(userptr, one_gib, 90)
 	cost = registration_cost(session, region);
 	TH_LOG("1 GiB: %u segments, %llu bytes over the ring, %ld bytes of kernel memory, %lu us",
 	       info.nr_segments, delta.userptr_ring_bytes, cost, started);
-	EXPECT_LE(0, cost);
+	/* Of all of the kernel: what others free meanwhile makes it less. */
 	EXPECT_GT((long)(40ul * info.nr_segments + KIB(64)), cost);
 }
 
