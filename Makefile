@@ -102,7 +102,7 @@ demo-venus: venus
 
 ## test: check and every test layer; the last line is the sum of all
 test: deps
-	+$(Q)MAKE='$(MAKE)' scripts/run-tests check test-kunit test-host test-uml test-qemu test-venus
+	+$(Q)USERPTR_STRESS=$(or $(USERPTR_STRESS),20) MAKE='$(MAKE)' scripts/run-tests check test-kunit test-host test-uml test-qemu test-venus
 
 ## test-full: clean first, then test with longer stress, and test-mutants: only caches are reused
 test-full: export USERPTR_STRESS := $(or $(USERPTR_STRESS),120)

@@ -724,37 +724,6 @@ CASE(thousand_imports)
 	munmap(addr, size);
 }
 
-/*
- * One gibibyte in single pages, for a host whose limits were raised to that.  The
- * shader writes a sixteenth of it, all over: where the host is a User-Mode Linux,
- * each page that it touches is a mapping of the machine, and a process has 65530.
- */
-CASE(one_gib_in_single_pages)
-{
-	const size_t stride = MIB(64), part = MIB(4);
-	struct vkc_buffer buffer = { .size = part };
-	VkDevice device = self->gpu.vkc.device;
-	struct region region;
-	VkDeviceMemory memory;
-	size_t at;
-
-	NEEDS_DEVICE();
-	ASSERT_EQ(0, region_scattered(&region, MIB(1024) / PAGE));
-	ASSERT_LE(MIB(1024), region.size);
-	ASSERT_VK(VK_SUCCESS, vkc_import(&self->gpu.vkc, region.addr, region.size, &memory));
-	EXPECT_EQ(0, vg_wait_status_kib("VmPin", region.size / 1024, SETTLE_MS));
-	for (at = stride - part; at < MIB(1024); at += stride) {
-		ASSERT_VK(VK_SUCCESS, vkc_buffer_make(&self->gpu.vkc, part, &buffer.buffer));
-		ASSERT_VK(VK_SUCCESS, vkBindBufferMemory(device, buffer.buffer, memory, at));
-		ASSERT_VK(VK_SUCCESS, gpu_run(&self->gpu, VKC_FILL, NULL, &buffer, at / PAGE));
-		EXPECT_EQ(-1, wrong_word(region.addr + at, part, at / PAGE, 1, 0));
-		vkDestroyBuffer(device, buffer.buffer, NULL);
-	}
-	vkFreeMemory(device, memory, NULL);
-	EXPECT_EQ(0, vg_wait_status_kib("VmPin", 0, SETTLE_MS));
-	region_free(&region);
-}
-
 /* More pieces than the host's kernel takes for one dma-buf (udmabuf.list_limit). */
 CASE(more_pieces_than_the_host_takes)
 {
