@@ -106,3 +106,18 @@ lock_build() {
 		flock 9
 	fi
 }
+
+# how_many NAME: the variable NAME, if it is set; else one for each processor
+# that has 4 GiB of memory to itself, and at least one.
+how_many() {
+	local fit number=${!1:-}
+
+	if [ -z "$number" ]; then
+		number=$(nproc)
+		fit=$(awk '/^MemAvailable:/ { print int($2 / 4194304) }' /proc/meminfo)
+		[ "$number" -le "$fit" ] || number=$fit
+		[ "$number" -ge 1 ] || number=1
+	fi
+	[[ $number =~ ^[1-9][0-9]*$ ]] || die "$1=$number: not a number from 1 up"
+	echo "$number"
+}
