@@ -102,10 +102,11 @@ demo-venus: venus
 
 ## test: check and every test layer; the last line is the sum of all
 test: deps
-	+$(Q)USERPTR_STRESS=$(or $(USERPTR_STRESS),20) MAKE='$(MAKE)' scripts/run-tests check test-kunit test-host test-uml test-qemu test-venus
+	+$(Q)QUICK=$(if $(FULL),,1) MAKE='$(MAKE)' scripts/run-tests check test-kunit test-host test-uml test-qemu test-venus
 
-## test-full: clean first, then test with longer stress, and test-mutants: only caches are reused
+## test-full: clean first, then test, all of it and longer, and test-mutants
 test-full: export USERPTR_STRESS := $(or $(USERPTR_STRESS),120)
+test-full: FULL := 1
 test-full: clean test test-mutants
 
 ## test-kunit: the driver's KUnit tests, in User-Mode Linux
