@@ -183,9 +183,14 @@ static int map_hugetlb(SELF *self, bool file)
 	return ret;
 }
 
-/* Small pages in the first two of what could be huge pages. */
+/*
+ * Small pages in the first two of what could be huge pages.  Not advised to be
+ * huge: the kernel's thread would make them so when it comes by, which may be
+ * before they are registered.
+ */
 static int map_sparse(SELF *self, bool file)
 {
+	long before = huge_kib();
 	int ret;
 
 	if (access(THP_DIR, F_OK))
@@ -198,11 +203,9 @@ static int map_sparse(SELF *self, bool file)
 	ret = map_aligned(self, file ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
 	if (ret)
 		return ret;
-	if (madvise(self->block, self->block_size, MADV_NOHUGEPAGE))
-		return -errno;
 	memset(self->block, 0x77, 2 * HUGE_PAGE);
 	self->addr = self->block + HUGE_PAGE - self->size;
-	return madvise(self->block, self->block_size, MADV_HUGEPAGE) ? -errno : 0;
+	return huge_kib() == before ? 0 : cannot(self, "huge pages come unasked in this kernel");
 }
 
 static int map_memory(SELF *self, enum source source)
@@ -1056,6 +1059,8 @@ STAYS_AFTER(khugepaged, SPARSE)
 	int ret = write_file(KHUGEPAGED "pages_to_scan", "8192") ?:
 			  write_file(KHUGEPAGED "scan_sleep_millisecs", "10");
 
+	if (!ret && madvise(self->block, self->block_size, MADV_HUGEPAGE))
+		ret = -errno;
 	while (!ret && huge_kib() <= before)
 		ret = vg_now_us() > end ? -ETIME : sched_yield();
 	/* It may have come to the registered pages before, or not yet. */
