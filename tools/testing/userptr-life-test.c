@@ -184,13 +184,11 @@ static int map_hugetlb(SELF *self, bool file)
 }
 
 /*
- * Small pages in the first two of what could be huge pages.  Not advised to be
- * huge: the kernel's thread would make them so when it comes by, which may be
- * before they are registered.
+ * Small pages in the first two of what could be huge pages, and the kernel's
+ * thread keeps away until allow_huge(): it could come by before the registration.
  */
 static int map_sparse(SELF *self, bool file)
 {
-	long before = huge_kib();
 	int ret;
 
 	if (access(THP_DIR, F_OK))
@@ -203,9 +201,16 @@ static int map_sparse(SELF *self, bool file)
 	ret = map_aligned(self, file ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
 	if (ret)
 		return ret;
+	if (madvise(self->block, self->block_size, MADV_NOHUGEPAGE))
+		return -errno;
 	memset(self->block, 0x77, 2 * HUGE_PAGE);
 	self->addr = self->block + HUGE_PAGE - self->size;
-	return huge_kib() == before ? 0 : cannot(self, "huge pages come unasked in this kernel");
+	return 0;
+}
+
+static int allow_huge(SELF *self)
+{
+	return madvise(self->block, self->block_size, MADV_HUGEPAGE) ? -errno : 0;
 }
 
 static int map_memory(SELF *self, enum source source)
@@ -1034,9 +1039,17 @@ STAYS_AFTER(thp_pageout_with_swap, THP)
 /* A huge page cannot be made of what is pinned, but beside it. */
 static int collapse(SELF *self)
 {
-	if (!madvise(self->block, HUGE_PAGE, MADV_COLLAPSE))
-		return -EEXIST;
-	return madvise(self->block + HUGE_PAGE, HUGE_PAGE, MADV_COLLAPSE) ? -errno : 0;
+	uint64_t end = vg_now_us() + SETTLE_MS * 1000ull;
+	int ret = allow_huge(self);
+
+	if (!ret && !madvise(self->block, HUGE_PAGE, MADV_COLLAPSE))
+		ret = -EEXIST;
+	/* Again where the kernel's thread is at the same pages. */
+	while (!ret && madvise(self->block + HUGE_PAGE, HUGE_PAGE, MADV_COLLAPSE)) {
+		if (errno != EAGAIN || vg_now_us() > end)
+			ret = -errno;
+	}
+	return ret;
 }
 
 STAYS_AFTER(madv_collapse_of_a_part_and_a_neighbour, SPARSE)
@@ -1056,11 +1069,10 @@ STAYS_AFTER(khugepaged, SPARSE)
 {
 	uint64_t end = vg_now_us() + KHUGEPAGED_MS * 1000ull;
 	long before = huge_kib(), scans;
-	int ret = write_file(KHUGEPAGED "pages_to_scan", "8192") ?:
-			  write_file(KHUGEPAGED "scan_sleep_millisecs", "10");
+	int ret = write_file(KHUGEPAGED "pages_to_scan", "8192")	      ?:
+			  write_file(KHUGEPAGED "scan_sleep_millisecs", "10") ?:
+										allow_huge(self);
 
-	if (!ret && madvise(self->block, self->block_size, MADV_HUGEPAGE))
-		ret = -errno;
 	while (!ret && huge_kib() <= before)
 		ret = vg_now_us() > end ? -ETIME : sched_yield();
 	/* It may have come to the registered pages before, or not yet. */
