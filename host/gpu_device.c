@@ -1609,10 +1609,10 @@ void gpu_device_command(struct gpu_device *dev, unsigned int queue, const void *
 
 /* ---- views: userptr resources as dma-bufs ---- */
 
-static uint32_t view_create(void *opaque, const struct backing *backing, void **view)
+static uint32_t view_extend(void *opaque, const struct backing *backing, void **draft)
 {
 	struct gpu_device *dev = opaque;
-	struct udmabuf_view *made;
+	struct udmabuf_draft *extended = *draft;
 	uint32_t ret;
 
 	/*
@@ -1620,22 +1620,38 @@ static uint32_t view_create(void *opaque, const struct backing *backing, void **
 	 * only a context that goes through the run list takes them.
 	 */
 	if (backing->readonly)
-		return 0;
+		return OK;
 	if (!udmabuf_usable(dev->udmabuf))
 		return ERR_UNSUPPORTED;
-	ret = udmabuf_view_create(dev->udmabuf, backing, &made);
-	if (ret != OK)
-		return ret;
-	*view = made;
-	return 0;
+	ret = udmabuf_draft_extend(dev->udmabuf, backing, &extended);
+	*draft = extended;
+	return ret;
+}
+
+static uint32_t view_create(void *opaque, const struct backing *backing, void *draft, void **view)
+{
+	struct gpu_device *dev = opaque;
+	struct udmabuf_view *made;
+	uint32_t ret;
+
+	if (backing->readonly)
+		return OK;
+	ret = udmabuf_view_create(dev->udmabuf, backing, draft, &made);
+	if (ret == OK)
+		*view = made;
+	return ret;
+}
+
+static void view_discard(void *opaque, void *draft)
+{
+	(void)opaque;
+	udmabuf_draft_free(draft);
 }
 
 static bool view_quiesce(void *opaque, struct userptr *userptr, void *view, bool wait)
 {
 	struct gpu_device *dev = opaque;
 
-	if (!view)
-		return true;
 	if (wait) {
 		release_now(dev->release, userptr_backing(userptr), view);
 		return true;
@@ -1644,7 +1660,9 @@ static bool view_quiesce(void *opaque, struct userptr *userptr, void *view, bool
 }
 
 static const struct userptr_view_ops udmabuf_views = {
+	.extend = view_extend,
 	.create = view_create,
+	.discard = view_discard,
 	.quiesce = view_quiesce,
 };
 

@@ -4,7 +4,8 @@
  *
  * See userptr.h.  Invariants: total_runs is the sum of nr of all run lists that
  * are charged here, and above the limit only until the command that exceeded it
- * is refused; a failed resource has no runs;
+ * is refused; a failed resource has no runs; only a half-built one has a draft,
+ * and only a complete one a view;
  * a resource leaves the table only when nobody holds it and its view is gone.
  * A command is the transport's copy, so reading it twice is safe; guest memory
  * itself is never read here.
@@ -28,10 +29,9 @@
  * @core: whose it is
  * @state: see enum userptr_state
  * @described: bytes that the entries so far describe
- * @nr_segments: entries that were announced
+ * @nr_segments: entries that may come at most, says CREATE; 0: it does not say
  * @nr_received: entries that came
- * @view: the view's, once usable
- * @has_view: @view is to be quiesced
+ * @draft: what the view will be made of, or NULL
  * @cookie: of the DESTROY that is not answered yet
  */
 struct userptr {
@@ -41,8 +41,7 @@ struct userptr {
 	uint64_t described;
 	uint32_t nr_segments;
 	uint32_t nr_received;
-	void *view;
-	bool has_view;
+	void *draft;
 	void *cookie;
 };
 
@@ -138,11 +137,6 @@ struct backing *userptr_backing(struct userptr *userptr)
 	return &userptr->backing;
 }
 
-void *userptr_view(const struct userptr *userptr)
-{
-	return userptr->view;
-}
-
 /* What the resource described is gone; totals say what is held. */
 static void userptr_drop_memory(struct userptr *userptr)
 {
@@ -152,6 +146,9 @@ static void userptr_drop_memory(struct userptr *userptr)
 	core->totals.bytes -= userptr->described;
 	core->totals.runs -= userptr->backing.runs.nr;
 	userptr_drop_runs(core, &userptr->backing.runs);
+	if (userptr->draft)
+		core->host.view->discard(core->host.opaque, userptr->draft);
+	userptr->draft = NULL;
 	userptr->nr_received = 0;
 	userptr->described = 0;
 }
@@ -180,8 +177,8 @@ static void userptr_idle(struct backing *backing)
 	struct userptr *userptr = (struct userptr *)backing;
 	struct userptr_core *core = userptr->core;
 
-	if (userptr->has_view &&
-	    !core->host.view->quiesce(core->host.opaque, userptr, userptr->view, false))
+	if (backing->view &&
+	    !core->host.view->quiesce(core->host.opaque, userptr, backing->view, false))
 		return;
 	userptr_remove(userptr);
 }
@@ -201,8 +198,9 @@ void userptr_core_reset(struct userptr_core *core)
 		if (!userptr)
 			continue;
 		assert(!userptr->backing.holds);
-		if (userptr->has_view)
-			core->host.view->quiesce(core->host.opaque, userptr, userptr->view, true);
+		if (userptr->backing.view)
+			core->host.view->quiesce(core->host.opaque, userptr, userptr->backing.view,
+						 true);
 		userptr_drop_memory(userptr);
 		free(userptr);
 	}
@@ -284,18 +282,22 @@ static uint32_t add_entry(struct userptr *userptr, const struct userptr_entry *e
 	return ret;
 }
 
+/*
+ * The guest waits for this answer with all its pages pinned, so what is done here
+ * does not depend on how many runs there are.  The list is not trimmed either:
+ * that could copy it, and of a long list what doubling left over was never touched.
+ */
 static uint32_t userptr_complete(struct userptr *userptr)
 {
 	struct userptr_core *core = userptr->core;
 	uint32_t ret;
 
-	run_list_trim(&userptr->backing.runs);
 	if (core->host.view) {
-		ret = core->host.view->create(core->host.opaque, &userptr->backing, &userptr->view);
-		if (ret)
+		ret = core->host.view->create(core->host.opaque, &userptr->backing, userptr->draft,
+					      &userptr->backing.view);
+		if (ret != VIRTIO_GPU_RESP_OK_NODATA)
 			return userptr_fail(userptr, ret);
-		userptr->backing.view = userptr->view;
-		userptr->has_view = true;
+		userptr->draft = NULL;
 	}
 	userptr->state = USERPTR_USABLE;
 	core->totals.created++;
@@ -307,11 +309,15 @@ static uint32_t userptr_complete(struct userptr *userptr)
 /* One chunk; the resource fails with the first entry that is refused. */
 static uint32_t add_entries(struct userptr *userptr, const unsigned char *entries, uint32_t nr)
 {
+	struct userptr_core *core = userptr->core;
+	uint32_t bound = userptr->nr_segments;
 	uint32_t i, ret;
-	bool complete;
 
-	if (nr > userptr->nr_segments - userptr->nr_received)
-		return userptr_fail(userptr, VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER);
+	/* A bound of the guest's own is not above ours. */
+	if (nr > (bound ? bound : core->limits.max_segments) - userptr->nr_received)
+		return userptr_fail(userptr, bound ? VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER :
+						     VIRTIO_GPU_RESP_ERR_LIMIT);
+	/* After the last byte there is no length that an entry could have. */
 	for (i = 0; i < nr; i++) {
 		struct userptr_entry entry = userptr_entry_at(entries, i);
 
@@ -319,11 +325,14 @@ static uint32_t add_entries(struct userptr *userptr, const unsigned char *entrie
 		if (ret != VIRTIO_GPU_RESP_OK_NODATA)
 			return userptr_fail(userptr, ret);
 	}
-	complete = userptr->described == userptr->backing.size;
-	/* The last byte comes with the last entry, or something got lost. */
-	if (complete != (userptr->nr_received == userptr->nr_segments))
-		return userptr_fail(userptr, VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER);
-	return complete ? userptr_complete(userptr) : VIRTIO_GPU_RESP_OK_NODATA;
+	if (core->host.view) {
+		ret = core->host.view->extend(core->host.opaque, &userptr->backing,
+					      &userptr->draft);
+		if (ret != VIRTIO_GPU_RESP_OK_NODATA)
+			return userptr_fail(userptr, ret);
+	}
+	return userptr->described == userptr->backing.size ? userptr_complete(userptr) :
+							     VIRTIO_GPU_RESP_OK_NODATA;
 }
 
 static uint32_t check_create(const struct userptr_core *core,
@@ -335,7 +344,7 @@ static uint32_t check_create(const struct userptr_core *core,
 	uint32_t nr_segments = le32toh(cmd->nr_segments);
 
 	if (!userptr_padding_is_zero(&cmd->hdr) || flags & ~VIRTIO_GPU_USERPTR_RDONLY || !size ||
-	    size % USERPTR_ALIGNMENT || !nr_segments || nr_segments > size / USERPTR_ALIGNMENT)
+	    size % USERPTR_ALIGNMENT)
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	if (flags & VIRTIO_GPU_USERPTR_RDONLY && !core->limits.rdonly)
 		return VIRTIO_GPU_RESP_ERR_UNSUPPORTED;

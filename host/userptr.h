@@ -7,16 +7,24 @@
  * the limits, and ends a resource so that the end is reported only when no
  * access is possible any more.  It takes no VMM, transport or renderer type.
  *
+ * Streaming: the guest sends a chunk while it pins the next one, so all that is
+ * O(entries) is done with the chunk that brings them, and nothing here goes over
+ * all runs again when the last one came.  The command that brings the last byte
+ * of the size completes the resource.  nr_segments of CREATE only bounds how many
+ * entries come until then: fewer are fine, it may be more than the size has pages,
+ * and nothing is reserved for it.  With 0 max_segments is the only bound.
+ *
  * How a refusal is answered:
  *
  *	INVALID_RESOURCE_ID	id 0, in use (CREATE); unknown, not half-built (ADD);
  *				unknown (DESTROY)
- *	ERR_LIMIT		size, segments or runs beyond what the device takes
+ *	ERR_LIMIT		size, bound, entries or runs beyond what the device takes
  *	OUT_OF_MEMORY		the process is out of memory, or guest RAM that was never
  *				touched cannot be had
  *	ERR_UNSUPPORTED		RDONLY where the device does not offer it
- *	INVALID_PARAMETER	everything else that is wrong with the request, more
- *				than max_entries in a command included
+ *	INVALID_PARAMETER	everything else that is wrong with the request: more
+ *				entries than its own bound, entries behind the last byte
+ *				and more than max_entries in a command included
  *
  * Threads: all functions are called on the ring thread.
  */
@@ -67,7 +75,8 @@ struct userptr_entry {
  * @max_size: bytes of a resource
  * @max_segments: entries, and runs, of a resource
  * @max_entries: entries of a command
- * @max_total_runs: runs of everything that is charged to the core
+ * @max_total_runs: runs of everything that is charged to the core; what a draft
+ *	(see struct userptr_view_ops) takes is in proportion to them
  * @max_resources: resources in whatever state
  * @rdonly: accept VIRTIO_GPU_USERPTR_RDONLY
  */
@@ -82,16 +91,27 @@ struct userptr_limits {
 
 /**
  * struct userptr_view_ops - what a renderer needs the memory to be, if not runs
- * @create: the resource became complete: make the view (a dma-buf, say) and
- *	return 0, or the VIRTIO_GPU_RESP_ERR_* that the guest is to get
- * @quiesce: nobody holds the resource any more: end what the view itself gives
- *	access to and free it.  Returns true when that is done; false if it will
- *	be, with userptr_view_gone().  With @wait it must be done on return; so
- *	a reset calls it, also for a view for which it has returned false before
+ * @extend: a chunk came, the last one included: do with the new runs what can be
+ *	done before all are there, in *draft, which is NULL with the first chunk.
+ *	The last run that was there before may have grown.
+ * @create: the resource became complete: make the view (a dma-buf, say) of @draft
+ *	without going over all runs.  If that fails @draft is as before, and *view
+ *	is left alone; else @draft is gone.
+ * @discard: the resource failed or ends before it was complete: free @draft, which
+ *	is not NULL
+ * @quiesce: nobody holds the resource any more: end what the view, which is not
+ *	NULL, gives access to and free it.  Returns true when that is done; false if
+ *	it will be, with userptr_view_gone().  With @wait it must be done on return;
+ *	so a reset calls it, also for a view for which it has returned false before
  *	and which is not gone yet, and userptr_view_gone() must not follow then.
+ *
+ * @extend and @create return VIRTIO_GPU_RESP_OK_NODATA, or the error that the guest
+ * is to get.  A draft or view may stay NULL if this resource needs none.
  */
 struct userptr_view_ops {
-	uint32_t (*create)(void *opaque, const struct backing *backing, void **view);
+	uint32_t (*extend)(void *opaque, const struct backing *backing, void **draft);
+	uint32_t (*create)(void *opaque, const struct backing *backing, void *draft, void **view);
+	void (*discard)(void *opaque, void *draft);
 	bool (*quiesce)(void *opaque, struct userptr *userptr, void *view, bool wait);
 };
 
@@ -162,7 +182,6 @@ void userptr_view_gone(struct userptr *userptr);
 struct userptr *userptr_find(const struct userptr_core *core, uint32_t id);
 enum userptr_state userptr_state(const struct userptr *userptr);
 struct backing *userptr_backing(struct userptr *userptr);
-void *userptr_view(const struct userptr *userptr);
 
 /* What all commands of resources have in common. */
 bool userptr_padding_is_zero(const struct virtio_gpu_ctrl_hdr *hdr);

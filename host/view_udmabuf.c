@@ -94,13 +94,11 @@
 
 #define UDMABUF_DEVICE "/dev/udmabuf"
 #define UDMABUF_PARAMETERS "/sys/module/udmabuf/parameters"
-#define DEFAULT_LIST_LIMIT 1024
-#define DEFAULT_SIZE_LIMIT_MB 64
 #define MIB (UINT64_C(1) << 20)
 /*
- * Linux 7.2 copies the list into one block from kmalloc(), whatever list_limit
- * says, unless it has our patch.  The largest that there can be, with pages of
- * 4 KiB and the usual order.
+ * Linux copies the list into one block from kmalloc() (memdup_user(), still so in
+ * 7.3), whatever list_limit says, unless it has our patch.  The largest that there
+ * can be, with pages of 4 KiB and the usual order.
  */
 #define KMALLOC_MAX (UINT64_C(4) << 20)
 /* Refusals of one kind are logged once in that many seconds. */
@@ -141,6 +139,16 @@ struct udmabuf {
 	bool usable;
 	uint64_t generation;
 	time_t silent_until[COMPLAINTS];
+};
+
+/**
+ * struct udmabuf_draft - the ioctl's argument, as far as the runs have come
+ * @capacity: items that fit
+ * @list: an item for each run, in their order
+ */
+struct udmabuf_draft {
+	size_t capacity;
+	struct udmabuf_create_list list;
 };
 
 /**
@@ -193,11 +201,11 @@ static int read_parameter(const char *folder, const char *name, int *value)
  * @parameters: the folder
  * @limits: always filled in
  *
- * Return: 0, or what was wrong with a parameter for which the default is assumed.
+ * Return: 0, or what was wrong with a parameter for which no limit is assumed.
  */
 int udmabuf_read_limits(const char *parameters, struct udmabuf_limits *limits)
 {
-	int items = DEFAULT_LIST_LIMIT, megabytes = DEFAULT_SIZE_LIMIT_MB;
+	int items = -1, megabytes = -1;
 	int err, err2;
 
 	err = read_parameter(parameters, "list_limit", &items);
@@ -220,36 +228,51 @@ static bool may_log(struct udmabuf *udmabuf, enum complaint what)
 	return true;
 }
 
-/* Whether the limits let @list through; if not, that is logged. */
-static bool within_limits(struct udmabuf *udmabuf, uint32_t id,
-			  const struct udmabuf_create_list *list)
+static void log_items(const struct udmabuf *udmabuf, const struct backing *backing)
+{
+	uint64_t nr = backing->runs.nr;
+	/* What is still to come is one piece for each page at worst. */
+	uint64_t left =
+		(backing->size - run_list_bytes(&backing->runs)) / (uint64_t)sysconf(_SC_PAGESIZE);
+
+	log_error("resource %u refused: its memory is %s%" PRIu64 " pieces, and %s/list_limit, "
+		  "which is %" PRIu64 ", is the most that the kernel makes a dma-buf of: raise it "
+		  "there, or with udmabuf.list_limit=%" PRIu64 " on the host kernel's command line",
+		  backing->id, left ? "at least " : "", nr, udmabuf->parameters,
+		  udmabuf->limits.items, nr + left);
+}
+
+static void log_bytes(const struct udmabuf *udmabuf, const struct backing *backing)
+{
+	uint64_t megabytes = (backing->size + MIB - 1) / MIB;
+
+	log_error("resource %u refused: its memory is %" PRIu64 " MiB, and %s/size_limit_mb, which "
+		  "is %" PRIu64 ", is the most that the kernel makes a dma-buf of: raise it there, "
+		  "or with udmabuf.size_limit_mb=%" PRIu64 " on the host kernel's command line",
+		  backing->id, megabytes, udmabuf->parameters, udmabuf->limits.bytes / MIB,
+		  megabytes);
+}
+
+/*
+ * Whether the limits let through what is known of @backing: the runs that came, and
+ * its size.  If not, that is logged.
+ */
+static bool within_limits(struct udmabuf *udmabuf, const struct backing *backing)
 {
 	const struct udmabuf_limits *limits = &udmabuf->limits;
-	uint64_t bytes = 0;
-	uint32_t i;
 
-	for (i = 0; i < list->count; i++)
-		bytes += list->list[i].size;
-	if (list->count > limits->items) {
+	if (backing->runs.nr <= limits->items && backing->size <= limits->bytes)
+		return true;
+	/* They can be raised at any time. */
+	udmabuf_read_limits(udmabuf->parameters, &udmabuf->limits);
+	if (backing->runs.nr > limits->items) {
 		if (may_log(udmabuf, COMPLAINT_ITEMS))
-			log_error("resource %u refused: its memory is %u pieces, and udmabuf makes "
-				  "a dma-buf of at most %" PRIu64 " (list_limit): raise it with "
-				  "udmabuf.list_limit=%u on the host kernel's command line or in "
-				  "%s/list_limit",
-				  id, list->count, limits->items, list->count, udmabuf->parameters);
+			log_items(udmabuf, backing);
 		return false;
 	}
-	if (bytes > limits->bytes) {
-		uint64_t megabytes = (bytes + MIB - 1) / MIB;
-
+	if (backing->size > limits->bytes) {
 		if (may_log(udmabuf, COMPLAINT_BYTES))
-			log_error("resource %u refused: its memory is %" PRIu64 " MiB, and udmabuf "
-				  "makes a dma-buf of at most %" PRIu64
-				  " (size_limit_mb): raise it "
-				  "with udmabuf.size_limit_mb=%" PRIu64 " on the host kernel's "
-				  "command line or in %s/size_limit_mb",
-				  id, megabytes, limits->bytes / MIB, megabytes,
-				  udmabuf->parameters);
+			log_bytes(udmabuf, backing);
 		return false;
 	}
 	return true;
@@ -500,10 +523,12 @@ int udmabuf_open_at(const char *device, const char *parameters, struct guest_mem
 	}
 	err = udmabuf_read_limits(parameters, &udmabuf->limits);
 	if (err)
-		log_error("%s: %s; the kernel's default limits are assumed: %" PRIu64
-			  " pieces, %" PRIu64 " MiB",
-			  parameters, strerror(-err), udmabuf->limits.items,
-			  udmabuf->limits.bytes / MIB);
+		log_error("%s: %s; without list_limit and size_limit_mb there it cannot be told "
+			  "why the kernel makes no dma-buf of a large resource",
+			  parameters, strerror(-err));
+	else
+		log_event("udmabuf: list_limit %" PRIu64 ", size_limit_mb %" PRIu64 ", says %s",
+			  udmabuf->limits.items, udmabuf->limits.bytes / MIB, parameters);
 	err = probe(udmabuf);
 	if (err)
 		goto err_close;
@@ -556,65 +581,124 @@ void udmabuf_totals(const struct udmabuf *udmabuf, struct udmabuf_totals *totals
 	*totals = udmabuf->totals;
 }
 
-/* Views */
+/* Drafts */
 
-static void list_append(struct udmabuf_create_list *list, const struct run *run)
+/* Room for @items, by doubling: chunks may be as small as a guest likes. */
+static int draft_grow(struct udmabuf_draft **draft, size_t items)
 {
-	uint32_t memfd = (uint32_t)ram_file_fd(run->file);
-	struct udmabuf_create_item *last;
+	size_t capacity = *draft ? (*draft)->capacity : 0;
+	struct udmabuf_draft *grown;
 
-	if (list->count) {
-		last = &list->list[list->count - 1];
-		if (last->memfd == memfd && last->offset + last->size == run->offset) {
-			last->size += run->length;
-			return;
-		}
+	if (*draft && items <= capacity)
+		return 0;
+	capacity = items > 2 * capacity ? items : 2 * capacity;
+	grown = realloc(*draft, sizeof(*grown) + capacity * sizeof(grown->list.list[0]));
+	if (!grown)
+		return -ENOMEM;
+	if (!*draft) {
+		grown->list.flags = UDMABUF_FLAGS_CLOEXEC;
+		grown->list.count = 0;
 	}
-	list->list[list->count++] = (struct udmabuf_create_item){
-		.memfd = memfd,
-		.offset = run->offset,
-		.size = run->length,
-	};
+	grown->capacity = capacity;
+	*draft = grown;
+	return 0;
+}
+
+static bool in_whole_pages(const struct udmabuf_create_item *item)
+{
+	return !((item->offset | item->size) % (uint64_t)sysconf(_SC_PAGESIZE));
 }
 
 /**
- * udmabuf_make_list() - what the ioctl wants to know
- * @backing: the memory
- * @out: to be freed
+ * udmabuf_draft_add() - take over the runs that came since it was last called
+ * @draft: as it was left then, NULL at first
+ * @backing: whose runs they are
  *
- * Return: 0, -ENOMEM, -EINVAL (not whole pages), -E2BIG (does not fit its count).
+ * Runs that adjoin in a file are one already, so an item is a run.
+ *
+ * Return: 0, -ENOMEM, -EINVAL (not whole pages); @draft is to be freed anyway.
  */
-int udmabuf_make_list(const struct backing *backing, struct udmabuf_create_list **out)
+int udmabuf_draft_add(struct udmabuf_draft **draft, const struct backing *backing)
 {
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	uint64_t left = backing->size;
+	const struct run_list *runs = &backing->runs;
 	struct udmabuf_create_list *list;
 	size_t i;
+	int err;
 
-	if (!left || left % page || left > run_list_bytes(&backing->runs))
-		return -EINVAL;
-	if (backing->runs.nr > UINT32_MAX)
-		return -E2BIG;
-	list = calloc(1, sizeof(*list) + backing->runs.nr * sizeof(list->list[0]));
-	if (!list)
-		return -ENOMEM;
-	list->flags = UDMABUF_FLAGS_CLOEXEC;
-	for (i = 0; left; i++) {
-		struct run run = backing->runs.runs[i];
-
-		/* The last run may go on behind the resource. */
-		if (run.length > left)
-			run.length = left;
-		if ((run.offset | run.length) % page) {
-			free(list);
+	err = draft_grow(draft, runs->nr);
+	if (err)
+		return err;
+	list = &(*draft)->list;
+	/* The last one again: it may have grown. */
+	for (i = list->count ? list->count - 1 : 0; i < runs->nr; i++) {
+		/* Only a run with another behind it has its final length. */
+		if (i && !in_whole_pages(&list->list[i - 1]))
 			return -EINVAL;
-		}
-		list_append(list, &run);
-		left -= run.length;
+		list->list[i] = (struct udmabuf_create_item){
+			.memfd = (uint32_t)ram_file_fd(runs->runs[i].file),
+			.offset = runs->runs[i].offset,
+			.size = runs->runs[i].length,
+		};
 	}
-	*out = list;
+	list->count = (uint32_t)runs->nr;
+	/* The same for the very last one. */
+	if (list->count && run_list_bytes(runs) == backing->size &&
+	    !in_whole_pages(&list->list[list->count - 1]))
+		return -EINVAL;
 	return 0;
 }
+
+/**
+ * udmabuf_draft_list() - what the ioctl will be told
+ * @draft: not NULL
+ *
+ * Return: the list, good until the next udmabuf_draft_add().
+ */
+const struct udmabuf_create_list *udmabuf_draft_list(const struct udmabuf_draft *draft)
+{
+	return &draft->list;
+}
+
+/**
+ * udmabuf_draft_extend() - get ready for udmabuf_view_create()
+ * @udmabuf: the device
+ * @backing: has got some runs
+ * @draft: as it was left last time, NULL at first
+ *
+ * Return: VIRTIO_GPU_RESP_OK_NODATA or the error for the guest; what the host can
+ * do about it was logged.
+ */
+uint32_t udmabuf_draft_extend(struct udmabuf *udmabuf, const struct backing *backing,
+			      struct udmabuf_draft **draft)
+{
+	int err;
+
+	/* No more than 32 bits can count, either. */
+	if (!within_limits(udmabuf, backing))
+		return VIRTIO_GPU_RESP_ERR_LIMIT;
+	err = udmabuf_draft_add(draft, backing);
+	if (err == -ENOMEM)
+		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+	if (err) {
+		if (may_log(udmabuf, COMPLAINT_OTHER))
+			log_error("resource %u refused: its memory is not in whole pages of the "
+				  "host (%ld bytes)",
+				  backing->id, sysconf(_SC_PAGESIZE));
+		return VIRTIO_GPU_RESP_ERR_UNSUPPORTED;
+	}
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/**
+ * udmabuf_draft_free() - when no view is made of it
+ * @draft: may be NULL
+ */
+void udmabuf_draft_free(struct udmabuf_draft *draft)
+{
+	free(draft);
+}
+
+/* Views */
 
 /* What the guest is to hear of a refusal by the kernel, which is logged. */
 static uint32_t refusal(struct udmabuf *udmabuf, const struct backing *backing,
@@ -643,13 +727,14 @@ static uint32_t refusal(struct udmabuf *udmabuf, const struct backing *backing,
 	}
 	/* The limits may have been lowered since they were read. */
 	udmabuf_read_limits(udmabuf->parameters, &udmabuf->limits);
-	if (!within_limits(udmabuf, backing->id, list))
+	if (!within_limits(udmabuf, backing))
 		return VIRTIO_GPU_RESP_ERR_LIMIT;
 	if (memory_unfit(udmabuf, backing))
 		return VIRTIO_GPU_RESP_ERR_UNSUPPORTED;
 	if (may_log(udmabuf, COMPLAINT_OTHER))
-		log_error("resource %u refused: udmabuf makes no dma-buf of %u pieces: %s",
-			  backing->id, list->count, strerror(err));
+		log_error("resource %u refused: udmabuf makes no dma-buf of %u pieces, %" PRIu64
+			  " MiB: %s",
+			  backing->id, list->count, backing->size / MIB, strerror(err));
 	return VIRTIO_GPU_RESP_ERR_UNSPEC;
 }
 
@@ -698,60 +783,39 @@ err_close:
  * udmabuf_view_create() - a dma-buf of a resource's memory
  * @udmabuf: the device
  * @backing: complete
+ * @draft: has all its runs; gone if a view is made of it, else as before
  * @out: the view, or NULL if @backing is read-only
  *
  * Return: VIRTIO_GPU_RESP_OK_NODATA or the error for the guest; what the host can
  * do about it was logged.
  */
 uint32_t udmabuf_view_create(struct udmabuf *udmabuf, const struct backing *backing,
-			     struct udmabuf_view **out)
+			     struct udmabuf_draft *draft, struct udmabuf_view **out)
 {
-	uint32_t ret = VIRTIO_GPU_RESP_OK_NODATA;
-	struct udmabuf_create_list *list;
 	struct udmabuf_view *view;
-	int fd, err;
+	int fd;
 
 	if (backing->readonly) {
+		udmabuf_draft_free(draft);
 		*out = NULL;
-		return ret;
+		return VIRTIO_GPU_RESP_OK_NODATA;
 	}
-	err = udmabuf_make_list(backing, &list);
-	if (err == -ENOMEM)
-		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
-	if (err == -E2BIG)
-		return VIRTIO_GPU_RESP_ERR_LIMIT;
-	if (err) {
-		if (may_log(udmabuf, COMPLAINT_OTHER))
-			log_error("resource %u refused: its memory is not in whole pages of the "
-				  "host (%ld bytes)",
-				  backing->id, sysconf(_SC_PAGESIZE));
-		return VIRTIO_GPU_RESP_ERR_UNSUPPORTED;
-	}
-	/* They can be written to at any time. */
-	udmabuf_read_limits(udmabuf->parameters, &udmabuf->limits);
-	if (!within_limits(udmabuf, backing->id, list)) {
-		ret = VIRTIO_GPU_RESP_ERR_LIMIT;
-		goto out_list;
-	}
-	fd = ioctl(udmabuf->fd, UDMABUF_CREATE_LIST, list);
+	assert(draft && draft->list.count == backing->runs.nr &&
+	       run_list_bytes(&backing->runs) == backing->size);
+	fd = ioctl(udmabuf->fd, UDMABUF_CREATE_LIST, &draft->list);
 	if (fd >= 0 && descriptor_is_reserved(fd, DESCRIPTORS_FOR_RESOURCES)) {
 		close(fd);
 		fd = -1;
 		errno = EMFILE;
 	}
-	if (fd < 0) {
-		ret = refusal(udmabuf, backing, list, errno);
-		goto out_list;
-	}
-	view = view_new(udmabuf, fd, list->count);
-	if (view)
-		*out = view;
-	else
-		ret = VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
-
-out_list:
-	free(list);
-	return ret;
+	if (fd < 0)
+		return refusal(udmabuf, backing, &draft->list, errno);
+	view = view_new(udmabuf, fd, draft->list.count);
+	if (!view)
+		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+	udmabuf_draft_free(draft);
+	*out = view;
+	return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
 /**

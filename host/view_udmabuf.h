@@ -24,10 +24,11 @@ struct backing;
 struct guest_memory;
 struct udmabuf;
 struct udmabuf_create_list;
+struct udmabuf_draft;
 struct udmabuf_view;
 
 /**
- * struct udmabuf_limits - what the kernel takes for one dma-buf
+ * struct udmabuf_limits - what the running kernel takes for one dma-buf
  * @items: pieces (list_limit)
  * @bytes: size_limit_mb, in bytes
  */
@@ -44,7 +45,7 @@ struct udmabuf_limits {
 int udmabuf_open(struct guest_memory *gm, struct udmabuf **out);
 /* No views are left. */
 void udmabuf_close(struct udmabuf *udmabuf);
-/* As they were when they were last read: at the last udmabuf_view_create(). */
+/* As they were when they were last read: at the start, or before the last refusal. */
 const struct udmabuf_limits *udmabuf_limits(const struct udmabuf *udmabuf);
 /*
  * Whether guest memory, as it is now, can be made into dma-bufs; if not, that
@@ -53,11 +54,24 @@ const struct udmabuf_limits *udmabuf_limits(const struct udmabuf *udmabuf);
 bool udmabuf_usable(struct udmabuf *udmabuf);
 
 /*
- * A dma-buf of @backing: RESP_OK_NODATA and it, or the error that the guest is
- * to get.  *out is NULL with RESP_OK_NODATA if @backing is read-only.
+ * Get ready for udmabuf_view_create() while the runs of @backing still come: to be
+ * called whenever some came, with the same *draft, NULL at first.  RESP_OK_NODATA,
+ * or the error that the guest is to get: as soon as it is known that no dma-buf can
+ * be made.  O(new runs).  Whatever comes back, *draft is to be freed.
+ */
+uint32_t udmabuf_draft_extend(struct udmabuf *udmabuf, const struct backing *backing,
+			      struct udmabuf_draft **draft);
+/* May be NULL. */
+void udmabuf_draft_free(struct udmabuf_draft *draft);
+
+/*
+ * A dma-buf of @backing, all of whose runs are in @draft, and as many bytes as its
+ * size: RESP_OK_NODATA and it, and @draft is gone; or the error that the guest is
+ * to get.  *out is NULL with RESP_OK_NODATA if @backing is read-only; it needs no
+ * draft.  The kernel goes over all pieces and their pages here, and only it.
  */
 uint32_t udmabuf_view_create(struct udmabuf *udmabuf, const struct backing *backing,
-			     struct udmabuf_view **out);
+			     struct udmabuf_draft *draft, struct udmabuf_view **out);
 /* The caller's own new descriptor of it, or a negative errno: -EACCES if there is no dma-buf. */
 int udmabuf_view_dup(const struct udmabuf_view *view);
 /*
@@ -100,17 +114,19 @@ void udmabuf_totals(const struct udmabuf *udmabuf, struct udmabuf_totals *totals
 int udmabuf_open_at(const char *device, const char *parameters, struct guest_memory *gm,
 		    struct udmabuf **out);
 /*
- * The limits in folder @parameters.  A parameter that cannot be read gives the
- * kernel's default and a negative errno; a negative one, as to the kernel, means
- * no limit.
+ * The limits in folder @parameters.  A parameter that cannot be read means that no
+ * limit is known, and gives a negative errno: kernels differ in their defaults, and
+ * refuse by themselves what is too much.  A negative one, as to the kernel, means no
+ * limit.
  */
 int udmabuf_read_limits(const char *parameters, struct udmabuf_limits *limits);
 /*
- * What the ioctl wants to know of @backing: pieces that adjoin in a file are
- * one, and the last ends with its resource.  To be freed.  -EINVAL: not in whole
- * pages of this host.
+ * udmabuf_draft_extend() without the limits.  -EINVAL: a run that nothing can be
+ * added to any more is not in whole pages of this host.
  */
-int udmabuf_make_list(const struct backing *backing, struct udmabuf_create_list **out);
+int udmabuf_draft_add(struct udmabuf_draft **draft, const struct backing *backing);
+/* What the ioctl will be told: one item for each run. */
+const struct udmabuf_create_list *udmabuf_draft_list(const struct udmabuf_draft *draft);
 /* Why no dma-buf can be made of the memory of @fd, or NULL if one can. */
 const char *udmabuf_file_unfit(int fd);
 

@@ -321,9 +321,11 @@ static void make_backing(struct bench *bench, struct test_backing *out, uint32_t
 
 static void make_view(struct bench *bench, struct test_backing *backing)
 {
+	struct udmabuf_draft *draft = NULL;
 	struct udmabuf_view *view;
 
-	assert_int_equal(udmabuf_view_create(bench->udmabuf, &backing->base, &view), OK);
+	assert_int_equal(udmabuf_draft_extend(bench->udmabuf, &backing->base, &draft), OK);
+	assert_int_equal(udmabuf_view_create(bench->udmabuf, &backing->base, draft, &view), OK);
 	backing->base.view = view;
 }
 

@@ -19,7 +19,10 @@
  * @destroyed: cookie of the last destroyed resource
  * @nr_destroyed: how many
  * @view_answer: what the view's create returns
+ * @extend_answer: what its extend returns
  * @view_waits: the view's quiesce is not done at once
+ * @drafts: live ones
+ * @extended: how often a draft was
  * @views: live ones
  */
 struct core_bench {
@@ -29,7 +32,10 @@ struct core_bench {
 	void *destroyed;
 	unsigned int nr_destroyed;
 	uint32_t view_answer;
+	uint32_t extend_answer;
 	bool view_waits;
+	int drafts;
+	unsigned int extended;
 	int views;
 };
 
@@ -48,12 +54,41 @@ static void destroyed(void *opaque, void *cookie)
 	cb->nr_destroyed++;
 }
 
-static uint32_t view_create(void *opaque, const struct backing *backing, void **view)
+/* A draft is a count of the runs that it was shown: of memory, so that leaks show. */
+static uint32_t view_extend(void *opaque, const struct backing *backing, void **draft)
+{
+	struct core_bench *cb = opaque;
+
+	if (!*draft) {
+		*draft = calloc(1, sizeof(size_t));
+		assert_non_null(*draft);
+		cb->drafts++;
+	}
+	assert_null(backing->view);
+	assert_true(backing->runs.nr >= *(size_t *)*draft);
+	*(size_t *)*draft = backing->runs.nr;
+	cb->extended++;
+	return cb->extend_answer;
+}
+
+static void view_discard(void *opaque, void *draft)
+{
+	struct core_bench *cb = opaque;
+
+	assert_non_null(draft);
+	free(draft);
+	cb->drafts--;
+}
+
+static uint32_t view_create(void *opaque, const struct backing *backing, void *draft, void **view)
 {
 	struct core_bench *cb = opaque;
 
 	assert_int_equal(run_list_bytes(&backing->runs), backing->size);
-	if (!cb->view_answer) {
+	/* The last chunk was shown, too. */
+	assert_int_equal(*(size_t *)draft, backing->runs.nr);
+	if (cb->view_answer == OK) {
+		view_discard(cb, draft);
 		*view = cb;
 		cb->views++;
 	}
@@ -72,7 +107,8 @@ static bool view_quiesce(void *opaque, struct userptr *userptr, void *view, bool
 	return true;
 }
 
-static const struct userptr_view_ops view_ops = { view_create, view_quiesce };
+static const struct userptr_view_ops view_ops = { view_extend, view_create, view_discard,
+						  view_quiesce };
 
 static const struct userptr_limits default_limits = {
 	.max_size = 1ull << 32,
@@ -94,6 +130,8 @@ static struct core_bench *core_bench_new(const struct userptr_limits *limits, bo
 	};
 
 	assert_non_null(cb);
+	cb->view_answer = OK;
+	cb->extend_answer = OK;
 	cb->memory.gm = bench_memory(&cb->memory, RAM_SIZE);
 	cb->core = userptr_core_new(limits, &host, cb->memory.gm);
 	assert_non_null(cb->core);
@@ -103,6 +141,7 @@ static struct core_bench *core_bench_new(const struct userptr_limits *limits, bo
 static void core_bench_free(struct core_bench *cb)
 {
 	userptr_core_free(cb->core);
+	assert_int_equal(cb->drafts, 0);
 	assert_int_equal(cb->views, 0);
 	bench_memory_free(&cb->memory);
 	free(cb);
@@ -217,7 +256,6 @@ static void test_one_command(void **state)
 	assert_int_equal(userptr_backing(userptr)->size, 4 * PAGE);
 	assert_false(userptr_backing(userptr)->readonly);
 	assert_int_equal(userptr_backing(userptr)->runs.nr, 3);
-	assert_int_equal(userptr_backing(userptr)->runs.capacity, 3);
 	/* The runs are in the order of the entries. */
 	*bench_at(&cb->memory, RAM_BASE + 5) = 0xa5;
 	assert_int_equal(*(unsigned char *)run_list_piece(&userptr_backing(userptr)->runs,
@@ -258,6 +296,99 @@ static void test_chunks(void **state)
 	/* Complete: one more is refused, and does it no harm. */
 	assert_int_equal(add(cb, 1, 12 * PAGE, pieces, 1), ERR_RESOURCE);
 	assert_int_equal(userptr_state(userptr), USERPTR_USABLE);
+	assert_int_equal(totals(cb).segments, 12);
+}
+
+/* No bound: as many chunks as it takes, up to what the device takes of any. */
+static void test_no_bound(void **state)
+{
+	struct core_bench *cb = *state;
+	struct piece pieces[8];
+	unsigned int i;
+
+	for (i = 0; i < 8; i++)
+		pieces[i] = (struct piece){ RAM_BASE + 2 * i * PAGE, PAGE };
+	assert_int_equal(create(cb, 1, 7 * PAGE, 0, pieces, 3), OK);
+	assert_int_equal(add(cb, 1, 3 * PAGE, pieces + 3, 1), OK);
+	assert_int_equal(userptr_state(userptr_find(cb->core, 1)), USERPTR_HALF_BUILT);
+	assert_int_equal(add(cb, 1, 4 * PAGE, pieces + 4, 3), OK);
+	assert_int_equal(userptr_state(userptr_find(cb->core, 1)), USERPTR_USABLE);
+	assert_int_equal(userptr_backing(userptr_find(cb->core, 1))->runs.nr, 7);
+	assert_int_equal(totals(cb).created_segments, 7);
+	assert_int_equal(destroy(cb, 1, NULL), OK);
+	/* One entry more than max_segments, all in runs that are few. */
+	for (i = 0; i < 8; i++)
+		pieces[i] = (struct piece){ RAM_BASE + i * PAGE, PAGE };
+	assert_int_equal(create(cb, 2, 33 * PAGE, 0, pieces, 8), OK);
+	for (i = 1; i < 4; i++)
+		assert_int_equal(add(cb, 2, i * 8 * PAGE, pieces, 8), OK);
+	assert_int_equal(add(cb, 2, 32 * PAGE, pieces, 1), ERR_LIMIT);
+	assert_failed(cb, 2);
+	assert_int_equal(totals(cb).segments, 0);
+}
+
+/* A bound promises nothing: fewer will do, and it may be out of all proportion. */
+static void test_bound_not_reached(void **state)
+{
+	struct core_bench *cb = *state;
+	struct piece two[] = { { RAM_BASE, PAGE }, { RAM_BASE + 2 * PAGE, PAGE } };
+	struct piece flat = { RAM_BASE, 4 * PAGE };
+
+	assert_int_equal(create(cb, 1, 2 * PAGE, 32, two, 1), OK);
+	assert_int_equal(userptr_state(userptr_find(cb->core, 1)), USERPTR_HALF_BUILT);
+	assert_int_equal(add(cb, 1, PAGE, two + 1, 1), OK);
+	assert_int_equal(userptr_state(userptr_find(cb->core, 1)), USERPTR_USABLE);
+	assert_int_equal(create(cb, 2, 4 * PAGE, 4, &flat, 1), OK);
+	assert_int_equal(userptr_state(userptr_find(cb->core, 2)), USERPTR_USABLE);
+	assert_int_equal(totals(cb).segments, 3);
+	assert_int_equal(totals(cb).created, 2);
+	/* Only what the device never takes of any is refused. */
+	assert_int_equal(create(cb, 3, 2 * PAGE, 33, two, 2), ERR_LIMIT);
+	assert_int_equal(userptr_state(userptr_find(cb->core, 3)), USERPTR_FAILED);
+}
+
+static void test_bound_exceeded(void **state)
+{
+	struct core_bench *cb = *state;
+	struct piece pieces[] = { { RAM_BASE, PAGE },
+				  { RAM_BASE + 2 * PAGE, PAGE },
+				  { RAM_BASE + 4 * PAGE, PAGE } };
+
+	assert_int_equal(create(cb, 1, 3 * PAGE, 2, pieces, 3), ERR_PARAM);
+	assert_failed(cb, 1);
+	assert_int_equal(create(cb, 1, 4 * PAGE, 2, pieces, 1), OK);
+	assert_int_equal(add(cb, 1, PAGE, pieces + 1, 2), ERR_PARAM);
+	assert_failed(cb, 1);
+	/* Used up, and bytes are missing: there is no entry that could bring them. */
+	assert_int_equal(create(cb, 1, 3 * PAGE, 2, pieces, 2), OK);
+	assert_int_equal(userptr_state(userptr_find(cb->core, 1)), USERPTR_HALF_BUILT);
+	assert_int_equal(add(cb, 1, 2 * PAGE, pieces + 2, 1), ERR_PARAM);
+	assert_failed(cb, 1);
+	assert_int_equal(totals(cb).segments, 0);
+}
+
+/* The last byte ends it: what follows in the same command is an error. */
+static void test_entries_behind_the_last_byte(void **state)
+{
+	struct core_bench *cb = *state;
+	struct piece pieces[] = { { RAM_BASE, PAGE },
+				  { RAM_BASE + 2 * PAGE, PAGE },
+				  { RAM_BASE + 4 * PAGE, PAGE },
+				  { RAM_BASE + 6 * PAGE, 0 } };
+	uint32_t bound;
+
+	for (bound = 0; bound <= 4; bound += 4) {
+		assert_int_equal(create(cb, 1, 2 * PAGE, bound, pieces, 3), ERR_PARAM);
+		assert_failed(cb, 1);
+		assert_int_equal(create(cb, 1, 2 * PAGE, bound, pieces, 1), OK);
+		assert_int_equal(add(cb, 1, PAGE, pieces + 1, 2), ERR_PARAM);
+		assert_failed(cb, 1);
+		/* Also if it is an entry of nothing. */
+		assert_int_equal(create(cb, 1, 3 * PAGE, bound, pieces, 4), ERR_PARAM);
+		assert_failed(cb, 1);
+	}
+	assert_int_equal(totals(cb).created, 0);
+	assert_int_equal(totals(cb).segments, 0);
 }
 
 static void test_merging(void **state)
@@ -320,15 +451,14 @@ static const struct refusal refusals[] = {
 	{ "size unaligned", 0, 2 * PAGE + 1, 2, 2, 2, { A, B }, ERR_PARAM },
 	{ "size beyond", 0, (1ull << 32) + PAGE, 2, 2, 2, { A, B }, ERR_LIMIT },
 	{ "size huge", 0, ~(PAGE - 1), 2, 2, 2, { A, B }, ERR_LIMIT },
-	{ "no segments", 0, 2 * PAGE, 0, 2, 2, { A, B }, ERR_PARAM },
-	{ "more segments than pages", 0, 2 * PAGE, 3, 2, 2, { A, B }, ERR_PARAM },
-	{ "segments beyond", 0, 64 * PAGE, 33, 2, 2, { A, B }, ERR_LIMIT },
+	{ "bound beyond", 0, 64 * PAGE, 33, 2, 2, { A, B }, ERR_LIMIT },
+	{ "bound huge", 0, 2 * PAGE, ~0u, 2, 2, { A, B }, ERR_LIMIT },
 	{ "no entries", 0, 2 * PAGE, 2, 0, 0, { A, B }, ERR_PARAM },
 	{ "fewer entries than said", 0, 2 * PAGE, 2, 2, 1, { A, B }, ERR_PARAM },
 	{ "more entries than said", 0, 2 * PAGE, 2, 1, 2, { A, B }, ERR_PARAM },
 	{ "entries wrap 32 bits", 0, 2 * PAGE, 2, 0x10000002, 2, { A, B }, ERR_PARAM },
 	{ "entries beyond", 0, 16 * PAGE, 16, 9, 3, { A, B, A }, ERR_PARAM },
-	{ "more entries than segments", 0, 3 * PAGE, 2, 3, 3, { A, B, A }, ERR_PARAM },
+	{ "more entries than the bound", 0, 3 * PAGE, 2, 3, 3, { A, B, A }, ERR_PARAM },
 	{ "address unaligned", 0, 2 * PAGE, 2, 2, 2, { A, { RAM_BASE + 512, PAGE } }, ERR_PARAM },
 	{ "length unaligned", 0, 2 * PAGE, 2, 2, 2, { A, { RAM_BASE, 512 } }, ERR_PARAM },
 	{ "length 0", 0, 2 * PAGE, 2, 2, 2, { A, { RAM_BASE, 0 } }, ERR_PARAM },
@@ -344,8 +474,7 @@ static const struct refusal refusals[] = {
 	  ERR_PARAM },
 	{ "wraps", 0, 3 * PAGE, 2, 2, 2, { A, { ~(PAGE - 1), 2 * PAGE } }, ERR_PARAM },
 	{ "lengths above size", 0, 2 * PAGE, 2, 2, 2, { A, { RAM_BASE, 2 * PAGE } }, ERR_PARAM },
-	{ "lengths below size", 0, 3 * PAGE, 2, 2, 2, { A, B }, ERR_PARAM },
-	{ "complete too early", 0, 2 * PAGE, 2, 1, 1, { { RAM_BASE, 2 * PAGE } }, ERR_PARAM },
+	{ "behind the last byte", 0, 2 * PAGE, 0, 3, 3, { A, B, A }, ERR_PARAM },
 };
 
 static void test_refusals(void **state)
@@ -477,11 +606,6 @@ static void test_add_refusals(void **state)
 	assert_int_equal(userptr_add_pages(cb->core, cmd, len - 16), ERR_PARAM);
 	assert_failed(cb, 3);
 	free(cmd);
-	/* The last byte before the last segment. */
-	half_built(cb);
-	big.len = 3 * PAGE;
-	assert_int_equal(add(cb, 3, PAGE, &big, 1), ERR_PARAM);
-	assert_failed(cb, 3);
 }
 
 static void test_short_commands(void **state)
@@ -620,13 +744,16 @@ static void test_view(void **state)
 
 	half_built(cb);
 	assert_int_equal(cb->views, 0);
+	assert_int_equal(cb->drafts, 1);
 	assert_int_equal(create(cb, 1, PAGE, 1, &page, 1), OK);
 	assert_int_equal(cb->views, 1);
-	assert_ptr_equal(userptr_view(userptr_find(cb->core, 1)), cb);
+	assert_int_equal(cb->drafts, 1);
+	assert_ptr_equal(userptr_backing(userptr_find(cb->core, 1))->view, cb);
 	/* A view that cannot be made fails the resource, with its reason. */
 	cb->view_answer = ERR_LIMIT;
 	assert_int_equal(create(cb, 2, PAGE, 1, &page, 1), ERR_LIMIT);
 	assert_int_equal(userptr_state(userptr_find(cb->core, 2)), USERPTR_FAILED);
+	assert_int_equal(cb->drafts, 1);
 	assert_int_equal(destroy(cb, 2, NULL), OK);
 	/* The end is reported when the view is gone, and not before. */
 	cb->view_waits = true;
@@ -638,9 +765,53 @@ static void test_view(void **state)
 	cb->views--;
 	userptr_view_gone(userptr);
 	assert_int_equal(cb->nr_destroyed, 1);
-	/* Left for the reset in teardown: a live view. */
-	cb->view_answer = 0;
+	/* Left for the reset in teardown: a live view, and a draft. */
+	cb->view_answer = OK;
 	assert_int_equal(create(cb, 1, PAGE, 1, &page, 1), OK);
+	assert_int_equal(cb->drafts, 1);
+}
+
+/* Every chunk is worked on when it comes, and nothing of it outlives a failure. */
+static void test_drafts(void **state)
+{
+	struct core_bench *cb = *state;
+	struct piece pieces[] = { { RAM_BASE, PAGE }, { RAM_BASE + 2 * PAGE, PAGE }, { 0, PAGE } };
+
+	half_built(cb);
+	assert_int_equal(cb->extended, 1);
+	assert_int_equal(add(cb, 3, PAGE, pieces, 2), OK);
+	assert_int_equal(cb->extended, 2);
+	assert_int_equal(cb->views, 0);
+	assert_int_equal(add(cb, 3, 3 * PAGE, pieces, 1), OK);
+	assert_int_equal(cb->extended, 3);
+	assert_int_equal(cb->views, 1);
+	assert_int_equal(cb->drafts, 0);
+	assert_int_equal(destroy(cb, 3, NULL), OK);
+	/* Refused by the core in the middle of a chunk. */
+	half_built(cb);
+	assert_int_equal(add(cb, 3, PAGE, pieces + 1, 2), ERR_PARAM);
+	assert_int_equal(cb->drafts, 0);
+	assert_failed(cb, 3);
+	/* Refused by the view, with its reason, long before the last byte. */
+	half_built(cb);
+	cb->extend_answer = ERR_LIMIT;
+	assert_int_equal(add(cb, 3, PAGE, pieces, 1), ERR_LIMIT);
+	assert_int_equal(cb->drafts, 0);
+	assert_failed(cb, 3);
+	assert_int_equal(create(cb, 3, 4 * PAGE, 0, pieces, 2), ERR_LIMIT);
+	assert_int_equal(cb->drafts, 0);
+	assert_failed(cb, 3);
+	assert_int_equal(cb->views, 0);
+	cb->extend_answer = OK;
+	/* Given up by the guest. */
+	half_built(cb);
+	assert_int_equal(cb->drafts, 1);
+	assert_int_equal(destroy(cb, 3, NULL), OK);
+	assert_int_equal(cb->drafts, 0);
+	assert_int_equal(totals(cb).segments, 0);
+	assert_int_equal(totals(cb).runs, 0);
+	assert_int_equal(totals(cb).bytes, 0);
+	assert_int_equal(totals(cb).resources, 0);
 }
 
 static uint64_t fuzz_state;
@@ -666,13 +837,14 @@ static uint32_t fuzz_command(struct core_bench *cb, unsigned char *cmd)
 
 	for (i = 0; i < nr && i < 9; i++) {
 		entries[i].addr = htole64(fuzz(50) ? RAM_BASE + fuzz(64) * PAGE : fuzz_state);
-		entries[i].length = htole32(fuzz(50) ? PAGE : fuzz(4) * 2048);
+		entries[i].length = htole32(fuzz(50) ? PAGE << !fuzz(8) : fuzz(4) * 2048);
 		entries[i].padding = htole32(!fuzz(100));
 	}
 	if (make) {
-		uint32_t segments = fuzz(2) ? nr : nr + fuzz(4);
+		uint32_t pages = fuzz(2) ? nr : nr + fuzz(4);
+		uint32_t bound = fuzz(2) ? 0 : fuzz(10) ? pages : fuzz(40);
 		struct virtio_gpu_resource_create_userptr head =
-			create_head(id, fuzz(30) ? 0 : fuzz(4), segments * PAGE, segments, nr);
+			create_head(id, fuzz(30) ? 0 : fuzz(4), pages * PAGE, bound, nr);
 
 		memcpy(cmd, &head, head_len = sizeof(head));
 	} else {
@@ -703,6 +875,7 @@ static uint32_t fuzz_command(struct core_bench *cb, unsigned char *cmd)
 static void check_invariants(struct core_bench *cb)
 {
 	uint64_t runs = 0, bytes = 0;
+	int drafts = 0, views = 0;
 	uint32_t id;
 
 	for (id = 1; id < 6; id++) {
@@ -713,6 +886,10 @@ static void check_invariants(struct core_bench *cb)
 			continue;
 		runs += backing->runs.nr;
 		bytes += run_list_bytes(&backing->runs);
+		drafts += userptr_state(userptr) == USERPTR_HALF_BUILT;
+		views += userptr_state(userptr) == USERPTR_USABLE;
+		if (userptr_state(userptr) == USERPTR_HALF_BUILT)
+			assert_true(run_list_bytes(&backing->runs) < backing->size);
 		if (userptr_state(userptr) == USERPTR_USABLE)
 			assert_int_equal(run_list_bytes(&backing->runs), backing->size);
 		if (userptr_state(userptr) == USERPTR_FAILED)
@@ -720,6 +897,8 @@ static void check_invariants(struct core_bench *cb)
 	}
 	assert_true(runs <= totals(cb).runs && totals(cb).runs <= 40);
 	assert_true(bytes <= totals(cb).bytes);
+	assert_true(drafts <= cb->drafts && cb->drafts <= (int)totals(cb).resources);
+	assert_true(views <= cb->views && cb->views <= (int)totals(cb).resources);
 }
 
 static void test_hostile(void **state)
@@ -752,6 +931,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_one_command, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_chunks, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_bound, setup_view, teardown),
+		cmocka_unit_test_setup_teardown(test_bound_not_reached, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bound_exceeded, setup_view, teardown),
+		cmocka_unit_test_setup_teardown(test_entries_behind_the_last_byte, setup_view,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_merging, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pages_that_cannot_be_had, setup, teardown),
@@ -766,7 +950,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_destroy_waits_for_holds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_destroy_half_built, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_view, setup_view, teardown),
-		cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_drafts, setup_view, teardown),
+		cmocka_unit_test_setup_teardown(test_hostile, setup_view, teardown),
 	};
 
 	return cmocka_run_group_tests_name("userptr", tests, NULL, NULL);

@@ -112,10 +112,10 @@ static void limits_are_read(void **state)
 
 	(void)state;
 	assert_non_null(mkdtemp(folder));
-	/* Nothing there: the kernel's defaults, and it is told. */
+	/* Nothing there: no limit is known, and it is told. */
 	assert_int_equal(udmabuf_read_limits(folder, &limits), -ENOENT);
-	assert_int_equal(limits.items, 1024);
-	assert_int_equal(limits.bytes, 64 * MIB);
+	assert_int_equal(limits.items, UINT32_MAX);
+	assert_int_equal(limits.bytes, UINT64_MAX);
 	parameter(folder, "list_limit", "262144\n");
 	parameter(folder, "size_limit_mb", "2048\n");
 	assert_int_equal(udmabuf_read_limits(folder, &limits), 0);
@@ -132,12 +132,21 @@ static void limits_are_read(void **state)
 	assert_int_equal(limits.bytes, 2147483647 * MIB);
 	parameter(folder, "list_limit", "12 monkeys\n");
 	assert_int_equal(udmabuf_read_limits(folder, &limits), -EINVAL);
-	assert_int_equal(limits.items, 1024);
+	assert_int_equal(limits.items, UINT32_MAX);
 	parameter(folder, "list_limit", "7");
 	parameter(folder, "size_limit_mb", "");
 	assert_int_equal(udmabuf_read_limits(folder, &limits), -EIO);
 	assert_int_equal(limits.items, 7);
-	assert_int_equal(limits.bytes, 64 * MIB);
+	assert_int_equal(limits.bytes, UINT64_MAX);
+}
+
+/* The list of a backing that is all there. */
+static const struct udmabuf_create_list *list_of(const struct backing *backing,
+						 struct udmabuf_draft **draft)
+{
+	*draft = NULL;
+	assert_int_equal(udmabuf_draft_add(draft, backing), 0);
+	return udmabuf_draft_list(*draft);
 }
 
 static void assert_item(const struct udmabuf_create_list *list, uint32_t index, int fd,
@@ -162,8 +171,9 @@ static void pieces_are_merged(void **state)
 		{ 64 * PAGE, 8 * PAGE, 2 << 24, 8 * PAGE, a },
 		{ 128 * PAGE, 16 * PAGE, 3 << 24, 0, b },
 	};
+	const struct udmabuf_create_list *list;
 	struct backing backing = { .id = 1 };
-	struct udmabuf_create_list *list;
+	struct udmabuf_draft *draft;
 	int fd_a, fd_b;
 
 	(void)state;
@@ -176,71 +186,155 @@ static void pieces_are_merged(void **state)
 	add(gm, &backing, (128 + 10) * PAGE, PAGE);
 	add(gm, &backing, 4 * PAGE, 2 * PAGE);
 	add(gm, &backing, 2 * PAGE, 2 * PAGE);
-	assert_int_equal(udmabuf_make_list(&backing, &list), 0);
+	list = list_of(&backing, &draft);
 	assert_int_equal(list->flags, UDMABUF_FLAGS_CLOEXEC);
 	assert_int_equal(list->count, 4);
 	assert_item(list, 0, fd_a, 7 * PAGE, 3 * PAGE);
 	assert_item(list, 1, fd_b, 10 * PAGE, PAGE);
 	assert_item(list, 2, fd_a, 4 * PAGE, 2 * PAGE);
 	assert_item(list, 3, fd_a, 2 * PAGE, 2 * PAGE);
-	free(list);
+	udmabuf_draft_free(draft);
 	run_list_destroy(&backing.runs);
 	guest_memory_free(gm);
 	close(a);
 	close(b);
 }
 
-/* Runs that nobody merged when the list was made, as run_list would have. */
-static void list_merges_by_itself(void **state)
-{
-	struct guest_memory *gm = memory_of(ram(8, F_SEAL_SHRINK), 8);
-	struct ram_file *file = guest_memory_file(gm, 0);
-	struct run runs[] = { { file, 0, PAGE },
-			      { file, PAGE, 2 * PAGE },
-			      { file, 4 * PAGE, PAGE } };
-	uint64_t ends[] = { PAGE, 3 * PAGE, 4 * PAGE };
-	struct backing backing = { .size = 4 * PAGE, .runs = { runs, ends, 3, 3 } };
-	struct udmabuf_create_list *list;
+/**
+ * struct chunked - a backing that comes in chunks
+ * @gm: guest memory, page n of it at n * PAGE
+ * @backing: what has come
+ * @draft: what was made of it
+ */
+struct chunked {
+	struct guest_memory *gm;
+	struct backing backing;
+	struct udmabuf_draft *draft;
+};
 
-	(void)state;
-	assert_int_equal(udmabuf_make_list(&backing, &list), 0);
-	assert_int_equal(list->count, 2);
-	assert_item(list, 0, ram_file_fd(file), 0, 3 * PAGE);
-	assert_item(list, 1, ram_file_fd(file), 4 * PAGE, PAGE);
-	free(list);
-	guest_memory_free(gm);
+/* A chunk: runs of [first, first + nr) pages, up to { 0, 0 }. */
+static void chunk(struct chunked *c, const unsigned int (*pages)[2])
+{
+	for (; (*pages)[1]; pages++)
+		add(c->gm, &c->backing, (*pages)[0] * PAGE, (*pages)[1] * PAGE);
+	assert_int_equal(udmabuf_draft_add(&c->draft, &c->backing), 0);
 }
 
-/* Not a byte more than the resource has, and only whole pages. */
-static void list_is_the_resource(void **state)
+/*
+ * Chunk by chunk, with every way for one to begin and end: the first run goes on
+ * where the last chunk ended, as all of the chunk or not, or it does not.
+ */
+static void chunks_make_the_same_list(void **state)
+{
+	static const unsigned int chunks[][4][2] = {
+		{ { 10, 1 }, { 20, 2 } },
+		{ { 22, 1 }, { 30, 1 }, { 31, 1 } },
+		{ { 32, 4 } },
+		{ { 36, 1 } },
+		{ { 5, 1 } },
+		{ { 37, 2 }, { 6, 1 } },
+	};
+	struct chunked c = { .gm = memory_of(ram(64, F_SEAL_SHRINK), 64) };
+	const struct udmabuf_create_list *list, *whole;
+	struct udmabuf_draft *at_once;
+	uint64_t covered;
+	size_t i, j;
+	int fd;
+
+	(void)state;
+	fd = ram_file_fd(guest_memory_file(c.gm, 0));
+	for (i = 0; i < sizeof(chunks) / sizeof(chunks[0]); i++) {
+		chunk(&c, chunks[i]);
+		/* At any time it is all that has come. */
+		list = udmabuf_draft_list(c.draft);
+		for (covered = 0, j = 0; j < list->count; j++)
+			covered += list->list[j].size;
+		assert_int_equal(covered, c.backing.size);
+	}
+	assert_int_equal(list->count, 6);
+	assert_item(list, 0, fd, 10 * PAGE, PAGE);
+	assert_item(list, 1, fd, 20 * PAGE, 3 * PAGE);
+	assert_item(list, 2, fd, 30 * PAGE, 7 * PAGE);
+	assert_item(list, 3, fd, 5 * PAGE, PAGE);
+	assert_item(list, 4, fd, 37 * PAGE, 2 * PAGE);
+	assert_item(list, 5, fd, 6 * PAGE, PAGE);
+	whole = list_of(&c.backing, &at_once);
+	assert_int_equal(whole->count, list->count);
+	assert_int_equal(whole->flags, list->flags);
+	assert_memory_equal(whole->list, list->list, list->count * sizeof(list->list[0]));
+	/* Nothing new changes nothing. */
+	assert_int_equal(udmabuf_draft_add(&c.draft, &c.backing), 0);
+	list = udmabuf_draft_list(c.draft);
+	assert_int_equal(list->count, 6);
+	assert_memory_equal(whole->list, list->list, list->count * sizeof(list->list[0]));
+	udmabuf_draft_free(at_once);
+	udmabuf_draft_free(c.draft);
+	run_list_destroy(&c.backing.runs);
+	guest_memory_free(c.gm);
+}
+
+/* A page at a time, and each is a piece of its own: it grows, and nothing moves. */
+static void many_chunks_make_a_long_list(void **state)
+{
+	enum { PAGES = 3000 };
+	struct chunked c = { .gm = memory_of(ram(PAGES, F_SEAL_SHRINK), PAGES) };
+	const struct udmabuf_create_list *list;
+	unsigned int i;
+	int fd;
+
+	(void)state;
+	fd = ram_file_fd(guest_memory_file(c.gm, 0));
+	for (i = 0; i < PAGES; i++) {
+		const unsigned int page[][2] = { { PAGES - 1 - i, 1 }, { 0, 0 } };
+
+		chunk(&c, page);
+		assert_int_equal(udmabuf_draft_list(c.draft)->count, i + 1);
+	}
+	list = udmabuf_draft_list(c.draft);
+	for (i = 0; i < PAGES; i++)
+		assert_item(list, i, fd, (PAGES - 1 - i) * PAGE, PAGE);
+	udmabuf_draft_free(c.draft);
+	run_list_destroy(&c.backing.runs);
+	guest_memory_free(c.gm);
+}
+
+/*
+ * Where the host's pages are larger than the guest's a piece may end within one as
+ * long as it can go on; what cannot any more is refused.
+ */
+static void pieces_are_whole_pages(void **state)
 {
 	struct guest_memory *gm = memory_of(ram(16, F_SEAL_SHRINK), 16);
 	struct backing backing = { .id = 1 };
-	struct udmabuf_create_list *list;
+	struct udmabuf_draft *draft = NULL;
 
 	(void)state;
-	add(gm, &backing, 8 * PAGE, 4 * PAGE);
-	add(gm, &backing, 0, 4 * PAGE);
-	backing.size = 6 * PAGE;
-	assert_int_equal(udmabuf_make_list(&backing, &list), 0);
-	assert_int_equal(list->count, 2);
-	assert_item(list, 1, ram_file_fd(guest_memory_file(gm, 0)), 0, 2 * PAGE);
-	free(list);
-	/* The second run is not needed at all. */
+	add(gm, &backing, 0, 512);
 	backing.size = 4 * PAGE;
-	assert_int_equal(udmabuf_make_list(&backing, &list), 0);
-	assert_int_equal(list->count, 1);
-	free(list);
-	backing.size = 6 * PAGE + 1;
-	assert_int_equal(udmabuf_make_list(&backing, &list), -EINVAL);
-	backing.size = 9 * PAGE;
-	assert_int_equal(udmabuf_make_list(&backing, &list), -EINVAL);
-	backing.size = 0;
-	assert_int_equal(udmabuf_make_list(&backing, &list), -EINVAL);
+	assert_int_equal(udmabuf_draft_add(&draft, &backing), 0);
+	add(gm, &backing, 512, PAGE - 512);
+	add(gm, &backing, 8 * PAGE, 100);
+	backing.size = 4 * PAGE;
+	assert_int_equal(udmabuf_draft_add(&draft, &backing), 0);
+	/* In the middle... */
+	add(gm, &backing, 4 * PAGE, PAGE);
+	backing.size = 4 * PAGE;
+	assert_int_equal(udmabuf_draft_add(&draft, &backing), -EINVAL);
+	udmabuf_draft_free(draft);
 	run_list_destroy(&backing.runs);
-	memset(&backing, 0, sizeof(backing));
+	/* ...and at the end, where it starts and where it ends. */
+	draft = NULL;
+	backing = (struct backing){ .id = 1 };
+	add(gm, &backing, 0, PAGE);
+	add(gm, &backing, 2 * PAGE, 100);
+	assert_int_equal(udmabuf_draft_add(&draft, &backing), -EINVAL);
+	udmabuf_draft_free(draft);
+	run_list_destroy(&backing.runs);
+	draft = NULL;
+	backing = (struct backing){ .id = 1 };
 	add(gm, &backing, 100, PAGE);
-	assert_int_equal(udmabuf_make_list(&backing, &list), -EINVAL);
+	assert_int_equal(udmabuf_draft_add(&draft, &backing), -EINVAL);
+	udmabuf_draft_free(draft);
 	run_list_destroy(&backing.runs);
 	guest_memory_free(gm);
 }
@@ -295,7 +389,8 @@ static void readonly_has_no_dmabuf(void **state)
 	struct udmabuf_view *view = (struct udmabuf_view *)&backing;
 
 	(void)state;
-	assert_int_equal(udmabuf_view_create(NULL, &backing, &view), VIRTIO_GPU_RESP_OK_NODATA);
+	assert_int_equal(udmabuf_view_create(NULL, &backing, NULL, &view),
+			 VIRTIO_GPU_RESP_OK_NODATA);
 	assert_null(view);
 	assert_true(udmabuf_view_alone(NULL));
 	assert_int_equal(udmabuf_view_dup(NULL), -EACCES);
@@ -364,12 +459,25 @@ static void finish(struct bench *b)
 	assert_int_equal(open_fds(), b->fds);
 }
 
+/* The whole way, as if all came in one chunk. */
+static uint32_t make_view(struct bench *b, const struct backing *backing,
+			  struct udmabuf_view **view)
+{
+	struct udmabuf_draft *draft = NULL;
+	uint32_t ret = udmabuf_draft_extend(b->udmabuf, backing, &draft);
+
+	if (ret == VIRTIO_GPU_RESP_OK_NODATA)
+		ret = udmabuf_view_create(b->udmabuf, backing, draft, view);
+	if (ret != VIRTIO_GPU_RESP_OK_NODATA)
+		udmabuf_draft_free(draft);
+	return ret;
+}
+
 static struct udmabuf_view *view_of(struct bench *b, struct backing *backing)
 {
 	struct udmabuf_view *view = NULL;
 
-	assert_int_equal(udmabuf_view_create(b->udmabuf, backing, &view),
-			 VIRTIO_GPU_RESP_OK_NODATA);
+	assert_int_equal(make_view(b, backing, &view), VIRTIO_GPU_RESP_OK_NODATA);
 	assert_non_null(view);
 	assert_true(udmabuf_view_alone(view));
 	return view;
@@ -878,7 +986,7 @@ static uint32_t refused(struct bench *b, struct backing *backing, struct capture
 	uint32_t ret;
 
 	capture_begin();
-	ret = udmabuf_view_create(b->udmabuf, backing, &view);
+	ret = make_view(b, backing, &view);
 	capture_end(c);
 	assert_null(view);
 	assert_int_not_equal(ret, VIRTIO_GPU_RESP_OK_NODATA);
@@ -913,9 +1021,8 @@ static void pieces_have_a_limit(void **state)
 
 	assert_int_equal(refused(&b, &more, &c), VIRTIO_GPU_RESP_ERR_LIMIT);
 	assert_int_equal(captured(&c, "resource 7 refused: its memory is 1025 pieces"), 1);
-	assert_int_equal(captured(&c, "at most 1024 (list_limit)"), 1);
+	assert_int_equal(captured(&c, PARAMETERS "/list_limit, which is 1024,"), 1);
 	assert_int_equal(captured(&c, "udmabuf.list_limit=1025 on the host kernel's command"), 1);
-	assert_int_equal(captured(&c, PARAMETERS "/list_limit"), 1);
 	/* The guest cannot fill the log with it. */
 	assert_int_equal(refused(&b, &more, &c), VIRTIO_GPU_RESP_ERR_LIMIT);
 	assert_string_equal(c.text, "");
@@ -942,12 +1049,88 @@ static void bytes_have_a_limit(void **state)
 	udmabuf_view_free(view_of(&b, &fits));
 	assert_int_equal(refused(&b, &more, &c), VIRTIO_GPU_RESP_ERR_LIMIT);
 	assert_int_equal(captured(&c, "resource 9 refused: its memory is 65 MiB"), 1);
-	assert_int_equal(captured(&c, "at most 64 (size_limit_mb)"), 1);
+	assert_int_equal(captured(&c, PARAMETERS "/size_limit_mb, which is 64,"), 1);
 	assert_int_equal(captured(&c, "udmabuf.size_limit_mb=65 on the host kernel's command"), 1);
 	limits_are(1024, 65);
 	udmabuf_view_free(view_of(&b, &more));
 	run_list_destroy(&fits.runs);
 	run_list_destroy(&more.runs);
+	finish(&b);
+}
+
+/* With the chunk that is too much, not with the last one; and what the kernel says counts. */
+static void limits_are_met_early(void **state)
+{
+	struct udmabuf_draft *draft = NULL;
+	struct backing backing = { .id = 3 };
+	struct capture c;
+	struct bench b;
+
+	(void)state;
+	limits_are(2, 64);
+	b = bench(64);
+	add(b.gm, &backing, 0, PAGE);
+	add(b.gm, &backing, 2 * PAGE, PAGE);
+	backing.size = 16 * PAGE;
+	assert_int_equal(udmabuf_draft_extend(b.udmabuf, &backing, &draft),
+			 VIRTIO_GPU_RESP_OK_NODATA);
+	/* As many pieces as before. */
+	add(b.gm, &backing, 3 * PAGE, PAGE);
+	backing.size = 16 * PAGE;
+	assert_int_equal(udmabuf_draft_extend(b.udmabuf, &backing, &draft),
+			 VIRTIO_GPU_RESP_OK_NODATA);
+	add(b.gm, &backing, 8 * PAGE, PAGE);
+	backing.size = 16 * PAGE;
+	capture_begin();
+	assert_int_equal(udmabuf_draft_extend(b.udmabuf, &backing, &draft),
+			 VIRTIO_GPU_RESP_ERR_LIMIT);
+	capture_end(&c);
+	assert_int_equal(captured(&c, "resource 3 refused: its memory is at least 3 pieces"), 1);
+	/* Enough for what may still come: 12 pages. */
+	assert_int_equal(captured(&c, "udmabuf.list_limit=15 "), 1);
+	limits_are(3, 64);
+	assert_int_equal(udmabuf_draft_extend(b.udmabuf, &backing, &draft),
+			 VIRTIO_GPU_RESP_OK_NODATA);
+	/* The first chunk says how large it will be. */
+	backing.size = 64 * MIB + PAGE;
+	capture_begin();
+	assert_int_equal(udmabuf_draft_extend(b.udmabuf, &backing, &draft),
+			 VIRTIO_GPU_RESP_ERR_LIMIT);
+	capture_end(&c);
+	assert_int_equal(captured(&c, "resource 3 refused: its memory is 65 MiB"), 1);
+	udmabuf_draft_free(draft);
+	run_list_destroy(&backing.runs);
+	finish(&b);
+}
+
+/* Lowered after the chunks were looked at: the kernel finds it, and we say why. */
+static void limits_are_lowered_meanwhile(void **state)
+{
+	struct udmabuf_draft *draft = NULL;
+	struct udmabuf_view *view = NULL;
+	struct backing backing;
+	struct capture c;
+	struct bench b;
+
+	(void)state;
+	limits_are(1024, 64);
+	b = bench(16);
+	backing = reversed(b.gm, 8);
+	assert_int_equal(udmabuf_draft_extend(b.udmabuf, &backing, &draft),
+			 VIRTIO_GPU_RESP_OK_NODATA);
+	limits_are(7, 64);
+	capture_begin();
+	assert_int_equal(udmabuf_view_create(b.udmabuf, &backing, draft, &view),
+			 VIRTIO_GPU_RESP_ERR_LIMIT);
+	capture_end(&c);
+	assert_int_equal(captured(&c, PARAMETERS "/list_limit, which is 7,"), 1);
+	assert_null(view);
+	/* The draft is as it was. */
+	limits_are(8, 64);
+	assert_int_equal(udmabuf_view_create(b.udmabuf, &backing, draft, &view),
+			 VIRTIO_GPU_RESP_OK_NODATA);
+	udmabuf_view_free(view);
+	run_list_destroy(&backing.runs);
 	finish(&b);
 }
 
@@ -967,7 +1150,7 @@ static void descriptors_have_a_limit(void **state)
 	none = (struct rlimit){ (rlim_t)fcntl(0, F_DUPFD_CLOEXEC, 0), old.rlim_max };
 	close((int)none.rlim_cur);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	ret = udmabuf_view_create(b.udmabuf, &backing, &view);
+	ret = make_view(&b, &backing, &view);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
 	capture_end(&c);
 	assert_int_equal(ret, VIRTIO_GPU_RESP_ERR_LIMIT);
@@ -1229,7 +1412,7 @@ static void one_gib_in_single_pages(void **state)
 	for (i = 0; i < PAGES; i++)
 		memcpy(b.ram + i * PAGE, &i, sizeof(i));
 	capture_begin();
-	ret = udmabuf_view_create(b.udmabuf, &backing, &view);
+	ret = make_view(&b, &backing, &view);
 	capture_end(&c);
 	if (ret == VIRTIO_GPU_RESP_ERR_LIMIT && !getenv("USERPTR_LONG_LISTS")) {
 		assert_int_equal(captured(&c, "262144 pieces"), 1);
@@ -1264,8 +1447,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(limits_are_read),
 		cmocka_unit_test(pieces_are_merged),
-		cmocka_unit_test(list_merges_by_itself),
-		cmocka_unit_test(list_is_the_resource),
+		cmocka_unit_test(chunks_make_the_same_list),
+		cmocka_unit_test(many_chunks_make_a_long_list),
+		cmocka_unit_test(pieces_are_whole_pages),
 		cmocka_unit_test(files_are_judged),
 		cmocka_unit_test_teardown(missing_device_is_said, give_up),
 		cmocka_unit_test(readonly_has_no_dmabuf),
@@ -1279,6 +1463,8 @@ int main(void)
 		cmocka_unit_test_teardown(release_ends_a_keeper, give_up),
 		cmocka_unit_test_teardown(pieces_have_a_limit, restore_limits),
 		cmocka_unit_test_teardown(bytes_have_a_limit, restore_limits),
+		cmocka_unit_test_teardown(limits_are_met_early, restore_limits),
+		cmocka_unit_test_teardown(limits_are_lowered_meanwhile, restore_limits),
 		cmocka_unit_test_teardown(one_gib_in_single_pages, restore_limits),
 		cmocka_unit_test_teardown(descriptors_have_a_limit, give_up),
 		cmocka_unit_test_teardown(alone_without_a_free_descriptor, give_up),

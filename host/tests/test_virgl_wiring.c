@@ -33,8 +33,10 @@
  * @open_error: of udmabuf_open()
  * @create_error: of the renderer's create()
  * @usable: the guest's RAM can be made into dma-bufs
+ * @draft_answer: of udmabuf_draft_extend()
  * @view_answer: of udmabuf_view_create()
- * @limits: of the kernel
+ * @drafts: live ones
+ * @extended: how often one was
  * @opened: udmabuf_open() less udmabuf_close()
  * @views: live ones
  * @released: release_new() less release_free()
@@ -55,8 +57,10 @@ static struct standing {
 	int open_error;
 	int create_error;
 	bool usable;
+	uint32_t draft_answer;
 	uint32_t view_answer;
-	struct udmabuf_limits limits;
+	int drafts;
+	unsigned int extended;
 	int opened;
 	int views;
 	int released;
@@ -101,25 +105,39 @@ void udmabuf_close(struct udmabuf *udmabuf)
 	st.opened--;
 }
 
-const struct udmabuf_limits *udmabuf_limits(const struct udmabuf *udmabuf)
-{
-	(void)udmabuf;
-	return &st.limits;
-}
-
 bool udmabuf_usable(struct udmabuf *udmabuf)
 {
 	(void)udmabuf;
 	return st.usable;
 }
 
+uint32_t udmabuf_draft_extend(struct udmabuf *udmabuf, const struct backing *backing,
+			      struct udmabuf_draft **draft)
+{
+	assert_ptr_equal(udmabuf, &st);
+	assert_false(backing->readonly);
+	st.extended++;
+	if (!*draft)
+		st.drafts++;
+	*draft = (struct udmabuf_draft *)&st.drafts;
+	return st.draft_answer;
+}
+
+void udmabuf_draft_free(struct udmabuf_draft *draft)
+{
+	assert_ptr_equal(draft, &st.drafts);
+	st.drafts--;
+}
+
 uint32_t udmabuf_view_create(struct udmabuf *udmabuf, const struct backing *backing,
-			     struct udmabuf_view **out)
+			     struct udmabuf_draft *draft, struct udmabuf_view **out)
 {
 	(void)udmabuf;
 	assert_false(backing->readonly);
+	assert_ptr_equal(draft, &st.drafts);
 	if (st.view_answer != OK)
 		return st.view_answer;
+	st.drafts--;
 	st.views++;
 	*out = (struct udmabuf_view *)&st.views;
 	return OK;
@@ -336,8 +354,8 @@ static int setup(void **state)
 	(void)state;
 	st = (struct standing){
 		.usable = true,
+		.draft_answer = OK,
 		.view_answer = OK,
-		.limits = { .items = 1024, .bytes = 64 << 20 },
 	};
 	return 0;
 }
@@ -346,6 +364,7 @@ static int setup(void **state)
 static void end(struct bench *bench)
 {
 	bench_free(bench);
+	assert_int_equal(st.drafts, 0);
 	assert_int_equal(st.views, 0);
 	assert_int_equal(st.opened, 0);
 	assert_int_equal(st.released, 0);
@@ -450,6 +469,49 @@ static void ram_that_cannot_be_shared(void **state)
 	assert_int_equal(do_userptr(bench, 5, 0, &page, 1), ERR_LIMIT);
 	assert_int_equal(do_destroy(bench, 5), OK);
 	assert_string_equal(st.log, "qq");
+	end(bench);
+}
+
+static uint32_t do_chunk(struct bench *bench, const void *head, size_t head_len)
+{
+	size_t len;
+	void *cmd = with_entries(head, head_len, &page, 1, &len);
+	uint32_t type = bench_do(bench, cmd, len);
+
+	free(cmd);
+	return type;
+}
+
+/* What the dma-buf needs is done with each chunk, and refused with it. */
+static void chunks_are_worked_on_as_they_come(void **state)
+{
+	struct virtio_gpu_resource_create_userptr first = create_head(5, 0, 3 * PAGE, 0, 1);
+	struct virtio_gpu_resource_add_userptr_pages second = add_head(5, PAGE, 1);
+	struct virtio_gpu_resource_add_userptr_pages third = add_head(5, 2 * PAGE, 1);
+	struct gpu_config config = virgl_config();
+	struct bench *bench = bench_new(&config, 1 << 20);
+
+	(void)state;
+	assert_int_equal(do_chunk(bench, &first, sizeof(first)), OK);
+	assert_int_equal(do_chunk(bench, &second, sizeof(second)), OK);
+	assert_int_equal(st.extended, 2);
+	assert_int_equal(st.drafts, 1);
+	assert_int_equal(st.views, 0);
+	assert_int_equal(do_chunk(bench, &third, sizeof(third)), OK);
+	assert_int_equal(st.extended, 3);
+	assert_int_equal(st.drafts, 0);
+	assert_int_equal(st.views, 1);
+	assert_int_equal(do_destroy(bench, 5), OK);
+	/* The refusal comes with the chunk that cannot be, and leaves nothing. */
+	assert_int_equal(do_chunk(bench, &first, sizeof(first)), OK);
+	st.draft_answer = ERR_LIMIT;
+	assert_int_equal(do_chunk(bench, &second, sizeof(second)), ERR_LIMIT);
+	assert_int_equal(st.drafts, 0);
+	assert_int_equal(do_destroy(bench, 5), OK);
+	st.draft_answer = OK;
+	/* Left for the end: half of one. */
+	assert_int_equal(do_chunk(bench, &first, sizeof(first)), OK);
+	assert_int_equal(st.drafts, 1);
 	end(bench);
 }
 
@@ -597,7 +659,7 @@ int main(void)
 		TEST(ram_that_cannot_be_shared),   TEST(attached_as_a_dma_buf),
 		TEST(given_back_at_once),	   TEST(given_back_later),
 		TEST(reset_takes_it_at_once),	   TEST(no_renderer_no_device),
-		TEST(beside_the_loopback_context),
+		TEST(beside_the_loopback_context), TEST(chunks_are_worked_on_as_they_come),
 	};
 
 	return cmocka_run_group_tests_name("virgl_wiring", tests, NULL, NULL);
