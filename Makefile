@@ -14,10 +14,12 @@
 O ?= build
 # A name of its own: what kbuild and sub-makes call O and KSRC is not this.
 override BUILD := $(abspath $(O))
-export BUILD KSRC FILE RUN ACCEL
+# The Linux version that the series is laid over.
+KVER ?= 7.3
+export BUILD KSRC KVER FILE RUN ACCEL
 
 JOBS := $(shell nproc)
-KERNEL_TREE := $(BUILD)/linux-7.2
+KERNEL_TREE := $(BUILD)/linux-$(KVER)
 Q := $(if $(filter 1,$(V)),,@)
 SUBMAKE = +$(Q)$(MAKE) --no-print-directory -j$(JOBS)
 
@@ -44,9 +46,11 @@ help:
 		awk -F '|' '{ printf "  %-18s %s\n", $$1, $$2 }'
 	@echo
 	@echo '  O=DIR      build below DIR instead of ./build'
+	@echo '  KVER=V     lay the series over Linux V (7.3): there must be a patches/linux-V'
 	@echo '  KSRC=DIR   use a copy of the kernel tree DIR instead of the package'
 	@echo '  FILE=FILE  what a demo reads'
-	@echo '  RUN=NAME   the runs of test-qemu or test-venus to do; * matches anything'
+	@echo '  RUN=NAME   the runs of test-uml, test-qemu, test-venus or test-mutants to do;'
+	@echo '             * matches anything'
 	@echo '  ACCEL=A    kvm or tcg, for test-qemu (default: KVM if a guest boots with it)'
 	@echo '  V=1        show the commands'
 
@@ -54,7 +58,7 @@ help:
 deps:
 	$(Q)scripts/deps
 
-## kernel-source: bring Linux 7.2 and lay this project's files and patches over it
+## kernel-source: bring Linux and lay this project's files and patches over it
 kernel-source: deps
 	$(Q)scripts/fetch-linux
 	$(Q)scripts/lay-tree

@@ -2,7 +2,8 @@
 /*
  * The loopback context: its command stream
  *
- * VIRTIO_GPU_CAPSET_LOOPBACK is the reference context of the device in host/.
+ * VIRTIO_GPU_CAPSET_LOOPBACK is the reference context of the device in host/; its
+ * number is between that device and the programs of this project, and no uapi.
  * It plays the GPU on the CPU, so that every property of the memory path can
  * be tested byte for byte on any machine.  One SUBMIT_3D (EXECBUFFER) carries
  * one struct loopback_submit and @nr_commands of struct loopback_command,
@@ -19,6 +20,8 @@
 #define VIRTGPU_LOOPBACK_H
 
 #include <linux/types.h>
+
+#define VIRTIO_GPU_CAPSET_LOOPBACK	30
 
 #define LOOPBACK_MAGIC		0x4b424f4cu	/* "LOBK" */
 #define LOOPBACK_MAX_COMMANDS	64

@@ -7,7 +7,7 @@
 # Invariant: two output folders with the same configuration give the same
 # objects, so that a second clone finds them all in ccache.
 
-KERNEL_TREE=$BUILD/linux-7.2
+KERNEL_TREE=$BUILD/linux-$KVER
 # What kbuild calls ARCH.
 KERNEL_ARCH=um
 
@@ -40,7 +40,7 @@ config_inputs() {
 			find . -path './build-*' -prune -o -name 'Kconfig*' -type f -print0 |
 				sort -z | xargs -0 sha256sum
 		else
-			{ grep -E '(^|/)Kconfig' "$BUILD/linux-7.2.laid/manifest" || true; } |
+			{ grep -E '(^|/)Kconfig' "$BUILD/linux-$KVER.laid/manifest" || true; } |
 				xargs -r cat
 		fi
 	} 2>/dev/null | sha256sum

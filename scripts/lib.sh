@@ -13,6 +13,8 @@ TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Exported by the Makefile (O=); a script run by hand gets the same default.
 BUILD=${BUILD:-$TOP/build}
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/virtio-gpu-userptr
+# The Linux version that the series is laid over, as in patches/linux-$KVER.
+KVER=${KVER:-7.3}
 
 say() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*"; }
 die() { printf '%s: error: %s\n' "$(basename "$0" .sh)" "$*" >&2; exit 1; }
@@ -46,9 +48,13 @@ debian_archive() {
 # private_apt COMMAND...: apt-get with the project's own sources, lists and
 # cache below $CACHE/apt.  Signatures are checked as always: the keyring is
 # the distribution's.
-private_apt() {
-	local root=$CACHE/apt
-	apt-get -q \
+private_apt() { with_private_apt apt-get "$@"; }
+
+# with_private_apt PROGRAM ARGUMENTS...: the same for another program of apt.
+with_private_apt() {
+	local root=$CACHE/apt program=$1
+	shift
+	"$program" -q \
 		-o Dir::Etc::SourceList="$root/sources.list" \
 		-o Dir::Etc::SourceParts=/dev/null \
 		-o Dir::Etc::Preferences=/dev/null \

@@ -39,9 +39,6 @@
 /* Feature bit: the commands below are understood. Needs VIRTIO_GPU_F_VIRGL. */
 #define VIRTIO_GPU_F_RESOURCE_USERPTR		16
 
-/* The reference context of this project's device: the CPU plays the GPU. */
-#define VIRTIO_GPU_CAPSET_LOOPBACK		30
-
 /* Commands on the control queue, and the one answer that carries data. */
 #define VIRTIO_GPU_CMD_GET_USERPTR_INFO			0x0180
 #define VIRTIO_GPU_CMD_RESOURCE_CREATE_USERPTR		0x0181
@@ -70,8 +67,10 @@
  * @max_size: bytes; the largest resource
  * @rdonly_capset_mask: bit n: a context of capset n enforces read-only, and
  *	the device lets a read-only resource be attached to it
+ * @reserved: 0; room for what later devices have to say, announced in @flags
  *
- * The command is a bare struct virtio_gpu_ctrl_hdr.
+ * The command is a bare struct virtio_gpu_ctrl_hdr.  A driver ignores flags and
+ * reserved fields that it does not know.
  */
 struct virtio_gpu_resp_userptr_info {
 	struct virtio_gpu_ctrl_hdr hdr;
@@ -81,6 +80,7 @@ struct virtio_gpu_resp_userptr_info {
 	__le32 alignment;
 	__le64 max_size;
 	__le64 rdonly_capset_mask;
+	__le64 reserved[4];
 };
 
 /**
@@ -89,11 +89,17 @@ struct virtio_gpu_resp_userptr_info {
  * @resource_id: not 0, not in use
  * @flags: VIRTIO_GPU_USERPTR_*
  * @size: bytes; the lengths of all entries of the resource add up to it
- * @nr_segments: entries in all commands of the resource together
+ * @nr_segments: an upper bound of the entries in all commands of the resource
+ *	together, or 0 if the driver has none to give; the command that completes
+ *	@size fixes the number
  * @nr_entries: entries that follow this command, at least 1
  *
  * Followed by @nr_entries of struct virtio_gpu_mem_entry.  If they complete
  * @size the resource is usable when VIRTIO_GPU_RESP_OK_NODATA is answered.
+ *
+ * A driver sends each command as soon as it has the entries, before it knows the
+ * rest, so that device and driver work at the same time; the device checks and
+ * maps what has come, and answers each command when it has done so.
  */
 struct virtio_gpu_resource_create_userptr {
 	struct virtio_gpu_ctrl_hdr hdr;

@@ -1,6 +1,6 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
- * virtio-gpu userptr resources: the object, its states, the ioctls
+ * virtio-gpu userptr resources: the object, its states, creation and release
  *
  * A userptr resource is a virtio-gpu resource whose backing is a range of the
  * creating process's own memory, pinned for as long as the device can reach
@@ -9,22 +9,19 @@
 
 #include <linux/cleanup.h>
 #include <linux/mm.h>
+#include <linux/pid.h>
 #include <linux/sched/mm.h>
-#include <linux/seq_file.h>
-#include <linux/uaccess.h>
 
-#include <drm/drm_debugfs.h>
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
 #include <drm/drm_gem.h>
 #include <drm/drm_managed.h>
 #include <drm/drm_print.h>
-#include <drm/drm_utils.h>
+
+#include <kunit/visibility.h>
 
 #include "virtgpu_userptr.h"
-
-#define CREATE_TRACE_POINTS
-#include "virtgpu_userptr_trace.h"
+#include "virtgpu_trace.h"
 
 /**
  * DOC: Life of a userptr resource
@@ -35,8 +32,8 @@
  *              CREATING accepted all    LIVE
  *                 |  |----------------->| |
  *                 |  |                  | |
- *                 |  | error, signal    | | last handle closed,
- *                 |  |                  | | owner took it back
+ *                 |  | error, signal    | | last handle closed, owner took
+ *                 |  |                  | | it back, device is suspended
  *                 |  |    +-------------+ |
  *      never told |  |    |               | device was reset
  *        or reset |  v    v               |
@@ -52,37 +49,36 @@
  * DESTROY_USERPTR or through its reset, and only who makes the state DEAD
  * unpins.  The single exception is a resource that the device was never told
  * of.  A device that does not answer costs memory until it is reset, never
- * its integrity; and as that answer takes its time, the last close does not
- * wait for it: a worker sends the command and, once it is answered, unpins.
+ * its integrity.  As that answer takes its time, the last close does not wait
+ * for it.  One worker sends the commands of all resources, which were allocated
+ * with them, while there is room in the queue, and sleeps while there is none;
+ * what was answered is unpinned by a work of its own.
+ *
+ * *Revocation*: when the owner takes the memory back, as free(), munmap() and
+ * exit() do, virtgpu_userptr_notifier.c notices, and the resource goes the same
+ * way as after the last close; only the handle stays until user space closes it,
+ * and using it answers -EFAULT.  While a resource is being created the mark is
+ * enough: creation fails when it gets there.
+ *
+ * *Suspend*: the device is reset, and what comes back knows nothing of its
+ * resources.  All are revoked before; their pages are unpinned after the reset.
  */
 
 /**
- * DOC: When the owner takes the memory back
+ * DOC: Ownership and locking
  *
- * free(), munmap(), exit(): virtgpu_userptr_notifier.c notices and *revokes*
- * the resource.  That is the same way out as the last close takes; only the
- * handle stays until user space closes it, and using it answers -EFAULT.  While
- * a resource is being created the mark is enough: creation fails when it gets
- * there.  A new registration of the same address is another resource and knows
- * nothing of it.
+ * &virtio_gpu_object_userptr.lock protects the state of one resource and what
+ * the notifier leaves there; MMU notifiers take it, so nothing is allocated,
+ * woken or waited for under it.  Inside it is only &virtio_gpu_userptr_device.lock,
+ * which protects the lists of the device.  Events are sent and waiters woken
+ * without both.
+ *
+ * The pinned pages have an owner and no lock: the creating task while
+ * @creating is set, then whoever makes the state DEAD.  In between the runs are
+ * only read, by verify_work, which is stopped before they are undone.  When the
+ * device is removed under a creating task, which may sleep in a page fault for
+ * as long as user space likes, that task undoes them itself.
  */
-
-/**
- * DOC: Locking
- *
- * &virtio_gpu_userptr_device.lock is a spinlock that MMU notifiers take, so
- * nothing is allocated or waited for under it.  It protects the list of
- * objects, their states and the counts.  Inside it are only the locks of wait
- * and work queues and drm_device.event_lock.
- *
- * The pinned pages have an owner and no lock: the creating task until the
- * object is on the list, then whoever makes its state DEAD.  In between the
- * scatterlist is read, by the creating task only and inside drm_dev_enter(),
- * which is what keeps it apart from the removal of the device.
- */
-
-/* When to try again if there was no room for DESTROY_USERPTR. */
-#define VIRTIO_GPU_USERPTR_RETRY	(HZ / 50 ?: 1)
 
 static const struct drm_gem_object_funcs virtio_gpu_userptr_funcs;
 
@@ -96,6 +92,7 @@ bool virtio_gpu_is_userptr(struct virtio_gpu_object *bo)
 {
 	return bo->base.base.funcs == &virtio_gpu_userptr_funcs;
 }
+EXPORT_SYMBOL_IF_KUNIT(virtio_gpu_is_userptr);
 
 /**
  * virtio_gpu_userptr_is_live() - can the host use it?
@@ -108,6 +105,7 @@ bool virtio_gpu_userptr_is_live(struct virtio_gpu_object *bo)
 	return !virtio_gpu_is_userptr(bo) ||
 		READ_ONCE(to_virtio_gpu_userptr(bo)->state) == VIRTIO_GPU_USERPTR_LIVE;
 }
+EXPORT_SYMBOL_IF_KUNIT(virtio_gpu_userptr_is_live);
 
 /**
  * virtio_gpu_userptr_transition_ok() - the arrows of the diagram above
@@ -130,18 +128,41 @@ bool virtio_gpu_userptr_transition_ok(enum virtio_gpu_userptr_state from,
 		return false;
 	}
 }
+EXPORT_SYMBOL_IF_KUNIT(virtio_gpu_userptr_transition_ok);
 
-/* The one place in which a state changes. */
-static void set_state(struct virtio_gpu_userptr_device *u,
-		      struct virtio_gpu_object_userptr *userptr,
-		      enum virtio_gpu_userptr_state to)
+/**
+ * virtio_gpu_userptr_state_name() - for debugging
+ * @state: state
+ *
+ * Return: its name.
+ */
+const char *virtio_gpu_userptr_state_name(enum virtio_gpu_userptr_state state)
 {
-	lockdep_assert_held(&u->lock);
+	static const char * const names[] = {
+		[VIRTIO_GPU_USERPTR_CREATING] = "CREATING",
+		[VIRTIO_GPU_USERPTR_LIVE] = "LIVE",
+		[VIRTIO_GPU_USERPTR_REVOKING] = "REVOKING",
+		[VIRTIO_GPU_USERPTR_DEAD] = "DEAD",
+	};
+
+	return names[state];
+}
+
+/* The one place in which a state changes; who waits is woken without the lock. */
+static void userptr_set_state(struct virtio_gpu_object_userptr *userptr,
+			      enum virtio_gpu_userptr_state to)
+{
+	lockdep_assert_held(&userptr->lock);
 
 	WARN_ON_ONCE(!virtio_gpu_userptr_transition_ok(userptr->state, to));
 	trace_virtio_gpu_userptr_state(userptr->base.hw_res_handle, userptr->state, to);
 	WRITE_ONCE(userptr->state, to);
-	wake_up_all(&u->wait);
+}
+
+static void userptr_wake(struct virtio_gpu_object_userptr *userptr)
+{
+	if (wq_has_sleeper(&userptr->wait))
+		wake_up_all(&userptr->wait);
 }
 
 /**
@@ -152,6 +173,7 @@ void virtio_gpu_userptr_get(struct virtio_gpu_object_userptr *userptr)
 {
 	kref_get(&userptr->refs);
 }
+EXPORT_SYMBOL_IF_KUNIT(virtio_gpu_userptr_get);
 
 static void userptr_kfree(struct kref *refs)
 {
@@ -159,8 +181,11 @@ static void userptr_kfree(struct kref *refs)
 		container_of(refs, struct virtio_gpu_object_userptr, refs);
 	struct drm_device *dev = userptr->base.base.base.dev;
 
+	if (userptr->destroy)
+		virtio_gpu_free_ctrl_vbuf(dev->dev_private, userptr->destroy);
 	virtio_gpu_resource_id_put(dev->dev_private, userptr->base.hw_res_handle);
 	drm_gem_object_release(&userptr->base.base.base);
+	put_pid(userptr->pid);
 	mmdrop(userptr->mm);
 	kfree(userptr);
 	drm_dev_put(dev);
@@ -174,121 +199,59 @@ void virtio_gpu_userptr_put(struct virtio_gpu_object_userptr *userptr)
 {
 	kref_put(&userptr->refs, userptr_kfree);
 }
+EXPORT_SYMBOL_IF_KUNIT(virtio_gpu_userptr_put);
 
-/* Make the worker look at @userptr, unless nothing is left to do. */
-static void queue_release(struct virtio_gpu_userptr_device *u,
-			  struct virtio_gpu_object_userptr *userptr, unsigned long delay)
-{
-	lockdep_assert_held(&u->lock);
-
-	if (userptr->state == VIRTIO_GPU_USERPTR_DEAD)
-		return;
-
-	virtio_gpu_userptr_get(userptr);
-	if (mod_delayed_work(u->wq, &userptr->release_work, delay))
-		virtio_gpu_userptr_put(userptr);
-}
-
-static void set_releasing(struct virtio_gpu_userptr_device *u,
-			  struct virtio_gpu_object_userptr *userptr, bool releasing)
-{
-	lockdep_assert_held(&u->lock);
-
-	u->releasing += releasing - userptr->releasing;
-	WRITE_ONCE(userptr->releasing, releasing);
-}
-
-/*
- * The device cannot reach the pages any more: give them back, unless somebody
- * else is doing just that.
+/**
+ * virtio_gpu_userptr_unlist() - take it off a list that has a reference
+ * @userptr: object, of which the caller has a reference of its own
+ * @node: its @node or @release_node, perhaps on no list
  */
-static void bury(struct virtio_gpu_userptr_device *u, struct virtio_gpu_object_userptr *userptr)
+void virtio_gpu_userptr_unlist(struct virtio_gpu_object_userptr *userptr, struct list_head *node)
 {
-	might_sleep();
+	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
+
 	scoped_guard(spinlock, &u->lock) {
-		if (userptr->state == VIRTIO_GPU_USERPTR_DEAD)
+		if (list_empty(node))
 			return;
-		set_state(u, userptr, VIRTIO_GPU_USERPTR_DEAD);
-		list_del_init(&userptr->node);
-		if (cancel_delayed_work(&userptr->release_work))
-			virtio_gpu_userptr_put(userptr);
+		list_del_init(node);
 	}
-
-	virtio_gpu_userptr_unwatch(userptr);
-	virtio_gpu_userptr_unpin(&userptr->pin);
-
-	scoped_guard(spinlock, &u->lock) {
-		set_releasing(u, userptr, false);
-		u->released++;
-	}
-	wake_up_all(&u->wait);
 	virtio_gpu_userptr_put(userptr);
 }
 
-/*
- * If it was revoked, tell the file that asked for it, once.  Called after the
- * revocation and after the handle is known: whichever is later does it.
+/**
+ * virtio_gpu_userptr_finish() - the device cannot reach the pages any more
+ * @userptr: object, of which the caller has a reference
+ *
+ * Gives them back, unless somebody else is doing just that, or a task is still
+ * creating the object: then that task will.  Sleeps, and waits for the notifier.
  */
-static void send_event(struct virtio_gpu_userptr_device *u,
-		       struct virtio_gpu_object_userptr *userptr)
+void virtio_gpu_userptr_finish(struct virtio_gpu_object_userptr *userptr)
 {
-	struct drm_device *dev = userptr->base.base.base.dev;
-	struct {
-		struct drm_pending_event base;
-		struct drm_virtgpu_event_userptr event;
-	} *e;
-	int ret = -ENOENT;
+	might_sleep();
 
-	if (!READ_ONCE(userptr->event_file))
-		return;
-
-	e = kzalloc_obj(*e);
-	if (!e)
-		return;
-
-	e->event.base.type = VIRTGPU_EVENT_USERPTR_REVOKED;
-	e->event.base.length = sizeof(e->event);
-	e->event.res_handle = userptr->base.hw_res_handle;
-	e->event.addr = userptr->addr;
-	e->event.size = userptr->base.base.base.size;
-
-	/* The file cannot go while it is set: close() takes it away. */
-	scoped_guard(spinlock, &u->lock) {
-		if (userptr->revoked && userptr->event_file && userptr->event_handle) {
-			e->event.bo_handle = userptr->event_handle;
-			ret = drm_event_reserve_init(dev, userptr->event_file, &e->base,
-						     &e->event.base);
-			userptr->event_file = NULL;
-		}
+	scoped_guard(spinlock, &userptr->lock) {
+		if (userptr->creating || userptr->state == VIRTIO_GPU_USERPTR_DEAD)
+			return;
+		userptr_set_state(userptr, VIRTIO_GPU_USERPTR_DEAD);
 	}
 
-	/* -ENOMEM: nobody reads them; the state is there to be asked for. */
-	if (ret)
-		kfree(e);
-	else
-		drm_send_event(dev, &e->base);
+	virtio_gpu_userptr_watch_stop_verify(userptr);
+	virtio_gpu_userptr_unpin(&userptr->pin);
+	WRITE_ONCE(userptr->unpinned, true);
+	userptr_wake(userptr);
+
+	/* Waits for invalidations of that process: the memory must not. */
+	virtio_gpu_userptr_watch_stop(userptr);
+	virtio_gpu_userptr_unlist(userptr, &userptr->release_node);
+	virtio_gpu_userptr_unlist(userptr, &userptr->node);
 }
 
-static void release_work(struct work_struct *work)
+static void userptr_unpin_work(struct work_struct *work)
 {
 	struct virtio_gpu_object_userptr *userptr =
-		container_of(to_delayed_work(work), struct virtio_gpu_object_userptr,
-			     release_work);
-	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
-	struct drm_device *dev = userptr->base.base.base.dev;
+		container_of(work, struct virtio_gpu_object_userptr, unpin_work);
 
-	if (READ_ONCE(userptr->destroyed)) {
-		bury(u, userptr);
-	} else if (virtio_gpu_userptr_cmd_destroy(dev->dev_private, userptr) == -ENOSPC) {
-		guard(spinlock)(&u->lock);
-		queue_release(u, userptr, VIRTIO_GPU_USERPTR_RETRY);
-	}
-	/* The host first: that is what has a bound. */
-	send_event(u, userptr);
-	/*
-	 * If there is no device any more virtio_gpu_userptr_device_fini()
-	 * unpins once it cannot reach the pages.
-	 */
+	virtio_gpu_userptr_finish(userptr);
 	virtio_gpu_userptr_put(userptr);
 }
 
@@ -302,119 +265,165 @@ void virtio_gpu_userptr_destroyed(struct virtio_gpu_object_userptr *userptr)
 {
 	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
 
-	WRITE_ONCE(userptr->destroyed, true);
-
-	guard(spinlock)(&u->lock);
-	queue_release(u, userptr, 0);
+	virtio_gpu_userptr_get(userptr);
+	if (!queue_work(u->release_wq, &userptr->unpin_work))
+		virtio_gpu_userptr_put(userptr);
 }
 
 /**
- * virtio_gpu_userptr_held() - the device does not let go
+ * virtio_gpu_userptr_kept() - the device does not let go
  * @userptr: object whose DESTROY_USERPTR was refused
  *
  * Nobody should wait for its charge to be given back.  Does not sleep.
  */
-void virtio_gpu_userptr_held(struct virtio_gpu_object_userptr *userptr)
+void virtio_gpu_userptr_kept(struct virtio_gpu_object_userptr *userptr)
+{
+	virtio_gpu_userptr_expect_uncharge(&userptr->pin, false);
+}
+
+static void userptr_start_release(struct virtio_gpu_object_userptr *userptr)
 {
 	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
 
+	lockdep_assert_held(&userptr->lock);
+
+	userptr_set_state(userptr, VIRTIO_GPU_USERPTR_REVOKING);
+	virtio_gpu_userptr_expect_uncharge(&userptr->pin, true);
+
 	guard(spinlock)(&u->lock);
-	set_releasing(u, userptr, false);
+	/* Removal finds it among the objects. */
+	if (u->gone)
+		return;
+	virtio_gpu_userptr_get(userptr);
+	list_add_tail(&userptr->release_node, &u->releases);
+	if (!u->suspended)
+		queue_work(u->release_wq, &u->release_work);
 }
 
-static void start_release(struct virtio_gpu_userptr_device *u,
-			  struct virtio_gpu_object_userptr *userptr)
+static struct virtio_gpu_userptr_event *
+userptr_take_event(struct virtio_gpu_object_userptr *userptr)
 {
-	set_state(u, userptr, VIRTIO_GPU_USERPTR_REVOKING);
-	set_releasing(u, userptr, true);
-	queue_release(u, userptr, 0);
+	struct virtio_gpu_userptr_event *event = userptr->event;
+
+	lockdep_assert_held(&userptr->lock);
+
+	userptr->event = NULL;
+	return event;
 }
 
 /**
  * virtio_gpu_userptr_revoke() - the owner has taken the memory back
- * @u: device
  * @userptr: object in any state
  *
- * Idempotent; does not sleep; &virtio_gpu_userptr_device.lock is held.
+ * Idempotent; does not sleep; MMU notifiers call it.
  */
-void virtio_gpu_userptr_revoke(struct virtio_gpu_userptr_device *u,
-			       struct virtio_gpu_object_userptr *userptr)
+void virtio_gpu_userptr_revoke(struct virtio_gpu_object_userptr *userptr)
 {
-	lockdep_assert_held(&u->lock);
+	struct virtio_gpu_userptr_event *event;
 
-	/* While it is CREATING the mark is enough. */
-	userptr->revoked = true;
-	if (userptr->state == VIRTIO_GPU_USERPTR_LIVE)
-		start_release(u, userptr);
+	scoped_guard(spinlock, &userptr->lock) {
+		/* While it is CREATING the mark is enough. */
+		WRITE_ONCE(userptr->revoked, true);
+		if (userptr->state == VIRTIO_GPU_USERPTR_LIVE)
+			userptr_start_release(userptr);
+		event = userptr_take_event(userptr);
+	}
+
+	if (event)
+		drm_send_event(userptr->base.base.base.dev, &event->base);
+	userptr_wake(userptr);
+}
+EXPORT_SYMBOL_IF_KUNIT(virtio_gpu_userptr_revoke);
+
+static bool userptr_file_has(struct drm_file *file, u32 handle, struct drm_gem_object *obj)
+{
+	struct drm_gem_object *found = drm_gem_object_lookup(file, handle);
+
+	if (found)
+		drm_gem_object_put(found);
+	return found == obj;
+}
+
+/* The event is not to be sent if its handle does not name @userptr any more. */
+static void userptr_forget_event(struct virtio_gpu_object_userptr *userptr, struct drm_file *file)
+{
+	struct drm_gem_object *obj = &userptr->base.base.base;
+	struct virtio_gpu_userptr_event *event = NULL;
+	u32 handle = 0;
+
+	scoped_guard(spinlock, &userptr->lock)
+		if (userptr->event && userptr->event_file == file)
+			handle = userptr->event->event.bo_handle;
+
+	if (!handle || userptr_file_has(file, handle, obj))
+		return;
+
+	scoped_guard(spinlock, &userptr->lock)
+		event = userptr_take_event(userptr);
+	if (event)
+		drm_event_cancel_free(obj->dev, &event->base);
 }
 
 /**
- * virtio_gpu_userptr_suspect() - something may have happened to the memory
- * @u: device
- * @userptr: object in any state
- * @start: first address
- * @last: last address
- * @delay: jiffies until somebody looks; a shorter one that was asked for counts
+ * virtio_gpu_userptr_set_event() - what to send if the memory is taken back
+ * @userptr: object with a handle
+ * @file: whose handle it is
+ * @event: reserved for @file, with its handle filled in; taken over
  *
- * Does not sleep; &virtio_gpu_userptr_device.lock is held.
+ * If it has been taken back already, it is sent at once.
  */
-void virtio_gpu_userptr_suspect(struct virtio_gpu_userptr_device *u,
-				struct virtio_gpu_object_userptr *userptr,
-				unsigned long start, unsigned long last, unsigned long delay)
+void virtio_gpu_userptr_set_event(struct virtio_gpu_object_userptr *userptr,
+				  struct drm_file *file, struct virtio_gpu_userptr_event *event)
 {
-	struct virtio_gpu_userptr_watch *watch = &userptr->watch;
+	scoped_guard(spinlock, &userptr->lock) {
+		userptr->event = event;
+		userptr->event_file = file;
+		event = userptr->revoked ? userptr_take_event(userptr) : NULL;
+	}
 
-	lockdep_assert_held(&u->lock);
-
-	watch->start = min(watch->start, start);
-	watch->last = max(watch->last, last);
-	/* While it is CREATING go_live() sees to it. */
-	if (userptr->state != VIRTIO_GPU_USERPTR_LIVE)
-		return;
-	if (delay)
-		queue_delayed_work(u->wq, &watch->verify_work, delay);
+	if (event)
+		drm_send_event(userptr->base.base.base.dev, &event->base);
 	else
-		mod_delayed_work(u->wq, &watch->verify_work, 0);
+		/* The handle may have been guessed, and closed. */
+		userptr_forget_event(userptr, file);
 }
+EXPORT_SYMBOL_IF_KUNIT(virtio_gpu_userptr_set_event);
 
 /* GEM: the last handle and the last user are gone, or creation failed. */
 static void virtio_gpu_userptr_free(struct drm_gem_object *obj)
 {
 	struct virtio_gpu_object_userptr *userptr = gem_to_virtio_gpu_userptr(obj);
-	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
+	struct virtio_gpu_userptr_event *event;
 
-	scoped_guard(spinlock, &u->lock) {
-		if (userptr->state == VIRTIO_GPU_USERPTR_REVOKING) {
-			/* Under way; the owner was quicker. */
-		} else if (!list_empty(&userptr->node)) {
-			start_release(u, userptr);
-		} else if (userptr->state == VIRTIO_GPU_USERPTR_CREATING) {
-			/* The device was never told. */
-			set_state(u, userptr, VIRTIO_GPU_USERPTR_DEAD);
-		}
+	scoped_guard(spinlock, &userptr->lock) {
+		if (userptr->state == VIRTIO_GPU_USERPTR_LIVE)
+			userptr_start_release(userptr);
+		event = userptr_take_event(userptr);
 	}
+	/* Also if the file has gone: then only its memory is left. */
+	if (event)
+		drm_event_cancel_free(obj->dev, &event->base);
 	virtio_gpu_userptr_put(userptr);
 }
 
-static bool may_attach(struct virtio_gpu_device *vgdev, struct virtio_gpu_fpriv *vfpriv, u32 flags)
+/**
+ * virtio_gpu_userptr_may_attach() - can a context have such a resource?
+ * @vgdev: device
+ * @vfpriv: whose context
+ * @flags: VIRTGPU_USERPTR_* of the resource
+ *
+ * Return: false if it is to be read-only and the host does not enforce that in
+ * this kind of context: nothing less is offered.
+ */
+bool virtio_gpu_userptr_may_attach(struct virtio_gpu_device *vgdev,
+				   struct virtio_gpu_fpriv *vfpriv, u32 flags)
 {
 	u32 capset = vfpriv->context_init & VIRTIO_GPU_CONTEXT_INIT_CAPSET_ID_MASK;
 
 	if (!(flags & VIRTGPU_USERPTR_RDONLY))
 		return true;
 
-	/* Read-only means that the host enforces it; nothing less is offered. */
 	return capset < 64 && vgdev->userptr->limits.rdonly_capsets & BIT_ULL(capset);
-}
-
-/* @file does not have the handle (any more). */
-static void forget_event(struct virtio_gpu_object_userptr *userptr, struct drm_file *file)
-{
-	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
-
-	guard(spinlock)(&u->lock);
-	if (userptr->event_file == file)
-		userptr->event_file = NULL;
 }
 
 /* GEM: a new handle.  Success means usable in the context of that file. */
@@ -429,20 +438,12 @@ static int virtio_gpu_userptr_open(struct drm_gem_object *obj, struct drm_file *
 	if (current->mm != userptr->mm)
 		return -EPERM;
 	virtio_gpu_create_context(obj->dev, file);
-	if (!may_attach(vgdev, vfpriv, userptr->flags))
+	if (!virtio_gpu_userptr_may_attach(vgdev, vfpriv, userptr->flags))
 		return -EOPNOTSUPP;
 	if (!virtio_gpu_userptr_is_live(&userptr->base))
 		return -EFAULT;
 
-	/* The first one is the creator's. */
-	if (userptr->flags & VIRTGPU_USERPTR_EVENT && !userptr->event_named) {
-		guard(spinlock)(&vgdev->userptr->lock);
-		userptr->event_file = file;
-	}
-
 	ret = virtio_gpu_userptr_cmd_attach(vgdev, vfpriv->ctx_id, userptr->base.hw_res_handle);
-	if (ret)
-		forget_event(userptr, file);
 	/* A device that does not know it any more has been told so by us. */
 	if (ret && READ_ONCE(userptr->revoked))
 		return -EFAULT;
@@ -455,16 +456,13 @@ static void virtio_gpu_userptr_close(struct drm_gem_object *obj, struct drm_file
 	struct virtio_gpu_object_userptr *userptr = gem_to_virtio_gpu_userptr(obj);
 	struct virtio_gpu_fpriv *vfpriv = file->driver_priv;
 
-	forget_event(userptr, file);
+	userptr_forget_event(userptr, file);
 
 	/* The device has been told to forget it, contexts and all. */
 	if (!virtio_gpu_userptr_is_live(&userptr->base))
 		return;
 
-	/*
-	 * Failure is fine: the device is gone, or this task is being killed
-	 * and the context goes with its file.
-	 */
+	/* Failure is fine: the context goes with its file. */
 	virtio_gpu_userptr_cmd_detach(obj->dev->dev_private, vfpriv->ctx_id,
 				      userptr->base.hw_res_handle);
 }
@@ -475,18 +473,6 @@ static struct dma_buf *virtio_gpu_userptr_export(struct drm_gem_object *obj, int
 	return ERR_PTR(-EPERM);
 }
 
-static const char *state_name(enum virtio_gpu_userptr_state state)
-{
-	static const char * const names[] = {
-		[VIRTIO_GPU_USERPTR_CREATING] = "CREATING",
-		[VIRTIO_GPU_USERPTR_LIVE] = "LIVE",
-		[VIRTIO_GPU_USERPTR_REVOKING] = "REVOKING",
-		[VIRTIO_GPU_USERPTR_DEAD] = "DEAD",
-	};
-
-	return names[state];
-}
-
 static void virtio_gpu_userptr_print_info(struct drm_printer *p, unsigned int indent,
 					  const struct drm_gem_object *obj)
 {
@@ -494,8 +480,8 @@ static void virtio_gpu_userptr_print_info(struct drm_printer *p, unsigned int in
 		container_of(obj, struct virtio_gpu_object_userptr, base.base.base);
 
 	drm_printf_indent(p, indent, "userptr=0x%llx pid=%d segments=%u state=%s\n",
-			  userptr->addr, userptr->pid, userptr->nr_segments,
-			  state_name(READ_ONCE(userptr->state)));
+			  userptr->addr, pid_nr(userptr->pid), userptr->nr_segments,
+			  virtio_gpu_userptr_state_name(READ_ONCE(userptr->state)));
 }
 
 static const struct drm_gem_object_funcs virtio_gpu_userptr_funcs = {
@@ -518,10 +504,12 @@ userptr_alloc(struct virtio_gpu_device *vgdev, u64 addr, u64 size, u32 flags)
 		return ERR_PTR(-ENOMEM);
 
 	ret = virtio_gpu_resource_id_get(vgdev, &userptr->base.hw_res_handle);
-	if (ret < 0) {
-		kfree(userptr);
-		return ERR_PTR(ret);
-	}
+	if (ret < 0)
+		goto err_free;
+
+	ret = virtio_gpu_userptr_cmd_alloc_destroy(vgdev, userptr);
+	if (ret)
+		goto err_put_id;
 
 	obj = &userptr->base.base.base;
 	obj->funcs = &virtio_gpu_userptr_funcs;
@@ -532,64 +520,41 @@ userptr_alloc(struct virtio_gpu_device *vgdev, u64 addr, u64 size, u32 flags)
 	userptr->base.blob_mem = VIRTGPU_BLOB_MEM_GUEST;
 
 	kref_init(&userptr->refs);
+	INIT_LIST_HEAD(&userptr->base.restore_node);
 	INIT_LIST_HEAD(&userptr->node);
-	INIT_DELAYED_WORK(&userptr->release_work, release_work);
+	INIT_LIST_HEAD(&userptr->release_node);
+	INIT_WORK(&userptr->unpin_work, userptr_unpin_work);
+	init_waitqueue_head(&userptr->wait);
+	spin_lock_init(&userptr->lock);
+	virtio_gpu_userptr_pin_init(&userptr->pin);
 	userptr->addr = addr;
 	userptr->flags = flags;
-	userptr->pid = task_tgid_nr(current);
+	userptr->pid = get_pid(task_tgid(current));
 	userptr->mm = current->mm;
 	mmgrab(userptr->mm);
+	userptr->creator = current;
 	userptr->state = VIRTIO_GPU_USERPTR_CREATING;
+	userptr->creating = true;
 
 	/* The release outlives the last file. */
 	drm_dev_get(vgdev->ddev);
 	return userptr;
+
+err_put_id:
+	virtio_gpu_resource_id_put(vgdev, userptr->base.hw_res_handle);
+err_free:
+	kfree(userptr);
+	return ERR_PTR(ret);
 }
 
-/* Has a charge been given back since @released, and if not, will one be? */
-static bool released_since(struct virtio_gpu_userptr_device *u, unsigned int released, bool *later)
+/* From here on the device may be told. */
+static int userptr_publish(struct virtio_gpu_object_userptr *userptr)
 {
-	guard(spinlock)(&u->lock);
-	*later = u->releasing && !u->gone;
-	return u->released != released;
-}
+	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
 
-/*
- * Charge; but what the caller has just closed stays charged until the device
- * has answered, so at the limit give that a second to happen.
- */
-static int charge_patiently(struct virtio_gpu_userptr_device *u,
-			    struct virtio_gpu_userptr_pin *pin, unsigned long nr_pages)
-{
-	unsigned long deadline = jiffies + HZ;
-
-	for (;;) {
-		unsigned int released = READ_ONCE(u->released);
-		long left = deadline - jiffies;
-		bool later;
-		int ret;
-
-		ret = virtio_gpu_userptr_charge(pin, nr_pages);
-		if (ret != -ENOMEM || left <= 0)
-			return ret;
-
-		if (!released_since(u, released, &later) && !later)
-			return ret;
-
-		ret = wait_event_killable_timeout(u->wait,
-						  released_since(u, released, &later) || !later,
-						  left);
-		if (ret < 0)
-			return ret;
-	}
-}
-
-/* From here on the pages may be reached by the device. */
-static int publish(struct virtio_gpu_userptr_device *u, struct virtio_gpu_object_userptr *userptr)
-{
 	guard(spinlock)(&u->lock);
 
-	if (u->gone)
+	if (u->gone || u->suspended)
 		return -ENODEV;
 
 	virtio_gpu_userptr_get(userptr);
@@ -597,61 +562,69 @@ static int publish(struct virtio_gpu_userptr_device *u, struct virtio_gpu_object
 	return 0;
 }
 
-static int go_live(struct virtio_gpu_userptr_device *u, struct virtio_gpu_object_userptr *userptr)
+/* Pin batch by batch, and tell the device what there is while it goes on. */
+static int userptr_pin_and_tell(struct virtio_gpu_object_userptr *userptr)
 {
-	guard(spinlock)(&u->lock);
+	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
+	struct virtio_gpu_userptr_pin *pin = &userptr->pin;
+	struct virtio_gpu_userptr_call *call;
+	int ret = 0;
+
+	call = virtio_gpu_userptr_cmd_create_begin(userptr);
+	if (!call)
+		return -ENOMEM;
+
+	pin->writable = !(userptr->flags & VIRTGPU_USERPTR_RDONLY);
+	while (!ret && pin->nr_pinned < pin->nr_pages) {
+		if (READ_ONCE(userptr->revoked))
+			ret = -EFAULT;
+		else if (READ_ONCE(u->gone))
+			ret = -ENODEV;
+		else
+			ret = virtio_gpu_userptr_pin_batch(pin, userptr->addr,
+							   u->limits.max_segments);
+		if (!ret)
+			ret = virtio_gpu_userptr_cmd_create_send(call);
+	}
+	return virtio_gpu_userptr_cmd_create_end(call, ret);
+}
+
+static int userptr_go_live(struct virtio_gpu_object_userptr *userptr)
+{
+	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
+
+	userptr->nr_segments = userptr->pin.nr_runs;
+
+	guard(spinlock)(&userptr->lock);
 
 	/* Removing the device, or the owner, may have been quicker. */
-	if (userptr->state != VIRTIO_GPU_USERPTR_CREATING)
-		return -ENODEV;
 	if (userptr->revoked)
 		return -EFAULT;
+	scoped_guard(spinlock, &u->lock)
+		if (u->gone || u->suspended)
+			return -ENODEV;
 
-	set_state(u, userptr, VIRTIO_GPU_USERPTR_LIVE);
-	if (userptr->watch.active && userptr->watch.start <= userptr->watch.last)
-		mod_delayed_work(u->wq, &userptr->watch.verify_work, 0);
+	userptr->creating = false;
+	userptr_set_state(userptr, VIRTIO_GPU_USERPTR_LIVE);
+	virtio_gpu_userptr_watch_live(userptr);
 	return 0;
 }
 
-static int pin_and_tell(struct virtio_gpu_device *vgdev, struct virtio_gpu_object_userptr *userptr)
+/* Creation failed: the pages are the creating task's only if nobody was told. */
+static void userptr_abort(struct virtio_gpu_object_userptr *userptr)
 {
-	struct virtio_gpu_userptr_device *u = vgdev->userptr;
-	struct virtio_gpu_userptr_pin *pin = &userptr->pin;
-	int ret = 0;
+	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
+	bool reachable;
 
-	if (!(userptr->flags & VIRTGPU_USERPTR_KEEP))
-		ret = virtio_gpu_userptr_watch(userptr);
-	if (ret)
-		return ret;
-
-	ret = charge_patiently(u, pin, userptr->base.base.base.size >> PAGE_SHIFT);
-	if (ret)
-		goto err_unwatch;
-
-	ret = virtio_gpu_userptr_pin(pin, userptr->addr,
-				     !(userptr->flags & VIRTGPU_USERPTR_RDONLY),
-				     u->limits.max_segments);
-	if (!ret && userptr->watch.active)
-		ret = virtio_gpu_userptr_mark(pin);
-	if (!ret && READ_ONCE(userptr->revoked))
-		ret = -EFAULT;
-	if (ret)
-		goto err_unpin;
-	userptr->nr_segments = pin->table.sgt.orig_nents;
-
-	ret = publish(u, userptr);
-	if (ret)
-		goto err_unpin;
-
-	/* Failing from here on is undone by the GEM free callback. */
-	ret = virtio_gpu_userptr_cmd_create(vgdev, userptr);
-	return ret ?: go_live(u, userptr);
-
-err_unpin:
-	virtio_gpu_userptr_unpin(pin);
-err_unwatch:
-	virtio_gpu_userptr_unwatch(userptr);
-	return ret;
+	scoped_guard(spinlock, &userptr->lock) {
+		userptr->creating = false;
+		scoped_guard(spinlock, &u->lock)
+			reachable = userptr->told && !u->no_access;
+		if (reachable)
+			userptr_start_release(userptr);
+	}
+	if (!reachable)
+		virtio_gpu_userptr_finish(userptr);
 }
 
 /**
@@ -671,437 +644,31 @@ struct virtio_gpu_object_userptr *
 virtio_gpu_userptr_create(struct virtio_gpu_device *vgdev, u64 addr, u64 size, u32 flags)
 {
 	struct virtio_gpu_object_userptr *userptr;
-	int ret;
+	int ret = 0;
 
 	userptr = userptr_alloc(vgdev, addr, size, flags);
 	if (IS_ERR(userptr))
 		return userptr;
 
-	ret = pin_and_tell(vgdev, userptr);
+	/* Before anything is pinned: what happens to it later does not get lost. */
+	if (!(flags & VIRTGPU_USERPTR_KEEP))
+		ret = virtio_gpu_userptr_watch_start(userptr);
+	if (!ret)
+		ret = virtio_gpu_userptr_charge(&userptr->pin, size >> PAGE_SHIFT);
+	if (!ret)
+		ret = userptr_publish(userptr);
+	if (!ret)
+		ret = userptr_pin_and_tell(userptr);
+	if (!ret)
+		ret = userptr_go_live(userptr);
+
 	trace_virtio_gpu_userptr_create(userptr->base.hw_res_handle, addr, size, flags,
 					userptr->nr_segments, ret);
 	if (ret) {
+		userptr_abort(userptr);
 		drm_gem_object_put(&userptr->base.base.base);
 		return ERR_PTR(ret);
 	}
 	return userptr;
 }
-
-static bool usable(struct virtio_gpu_device *vgdev)
-{
-	return vgdev->userptr && vgdev->userptr->limits.max_size;
-}
-
-static int check_create(struct virtio_gpu_device *vgdev,
-			const struct drm_virtgpu_resource_create_userptr *args)
-{
-	const struct virtio_gpu_userptr_limits *limits;
-	int ret;
-
-	if (!usable(vgdev))
-		return -EOPNOTSUPP;
-	limits = &vgdev->userptr->limits;
-
-	if (args->flags & ~VIRTGPU_USERPTR_FLAGS || args->pad)
-		return -EINVAL;
-	if (args->flags & VIRTGPU_USERPTR_EVENT) {
-		if (args->flags & VIRTGPU_USERPTR_KEEP)
-			return -EINVAL;
-		if (!IS_ENABLED(CONFIG_DRM_VIRTIO_GPU_USERPTR_NOTIFIER))
-			return -EOPNOTSUPP;
-	}
-
-	ret = virtio_gpu_userptr_check_range(args->addr, args->size);
-	if (ret)
-		return ret;
-	if (args->size > limits->max_size)
-		return -E2BIG;
-	if (!access_ok(u64_to_user_ptr(args->addr), args->size))
-		return -EFAULT;
-
-	if (args->flags & VIRTGPU_USERPTR_RDONLY && !limits->rdonly_capsets)
-		return -EOPNOTSUPP;
-
-	return 0;
-}
-
-/* The event carries the handle, which is known only after it was opened. */
-static void name_event(struct virtio_gpu_object_userptr *userptr, u32 handle)
-{
-	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
-
-	scoped_guard(spinlock, &u->lock) {
-		userptr->event_named = true;
-		userptr->event_handle = handle;
-	}
-	/* If it was revoked meanwhile, nobody could. */
-	send_event(u, userptr);
-}
-
-/**
- * virtio_gpu_userptr_create_ioctl() - DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_USERPTR
- * @dev: DRM device
- * @data: struct drm_virtgpu_resource_create_userptr
- * @file: caller
- *
- * Return: see struct drm_virtgpu_resource_create_userptr.
- */
-int virtio_gpu_userptr_create_ioctl(struct drm_device *dev, void *data, struct drm_file *file)
-{
-	struct drm_virtgpu_resource_create_userptr *args = data;
-	struct virtio_gpu_device *vgdev = dev->dev_private;
-	struct virtio_gpu_object_userptr *userptr;
-	struct drm_gem_object *obj;
-	u32 handle;
-	int ret;
-
-	ret = check_create(vgdev, args);
-	if (ret)
-		return ret;
-
-	virtio_gpu_create_context(dev, file);
-	virtio_gpu_notify(vgdev);
-	if (!may_attach(vgdev, file->driver_priv, args->flags))
-		return -EOPNOTSUPP;
-
-	userptr = virtio_gpu_userptr_create(vgdev, untagged_addr(args->addr), args->size,
-					    args->flags);
-	if (IS_ERR(userptr))
-		return PTR_ERR(userptr);
-	obj = &userptr->base.base.base;
-
-	ret = drm_gem_handle_create(file, obj, &handle);
-	if (!ret) {
-		args->bo_handle = handle;
-		args->res_handle = userptr->base.hw_res_handle;
-		if (args->flags & VIRTGPU_USERPTR_EVENT)
-			name_event(userptr, handle);
-	}
-
-	/* The handle has a reference; without one this ends the resource. */
-	drm_gem_object_put(obj);
-	return ret;
-}
-
-static u32 uapi_state(struct virtio_gpu_object_userptr *userptr)
-{
-	switch (READ_ONCE(userptr->state)) {
-	case VIRTIO_GPU_USERPTR_CREATING:
-	case VIRTIO_GPU_USERPTR_LIVE:
-		return VIRTGPU_USERPTR_STATE_LIVE;
-	case VIRTIO_GPU_USERPTR_REVOKING:
-		return VIRTGPU_USERPTR_STATE_REVOKED;
-	default:
-		/* Dead is who is unpinned, except for a moment. */
-		return READ_ONCE(userptr->releasing) ? VIRTGPU_USERPTR_STATE_REVOKED :
-			VIRTGPU_USERPTR_STATE_RELEASED;
-	}
-}
-
-static int wait_for_state(struct virtio_gpu_object_userptr *userptr, u32 state, s64 timeout_ns)
-{
-	struct virtio_gpu_userptr_device *u = virtio_gpu_userptr_to_device(userptr);
-	long ret;
-
-	ret = wait_event_interruptible_timeout(u->wait, uapi_state(userptr) >= state ||
-					       READ_ONCE(u->gone),
-					       drm_timeout_abs_to_jiffies(timeout_ns));
-	if (ret < 0)
-		return ret;
-	if (uapi_state(userptr) >= state)
-		return 0;
-	return READ_ONCE(u->gone) ? -ENODEV : -ETIME;
-}
-
-/**
- * virtio_gpu_userptr_info_ioctl() - DRM_IOCTL_VIRTGPU_USERPTR_INFO
- * @dev: DRM device
- * @data: struct drm_virtgpu_userptr_info
- * @file: caller
- *
- * Return: see struct drm_virtgpu_userptr_info.
- */
-int virtio_gpu_userptr_info_ioctl(struct drm_device *dev, void *data, struct drm_file *file)
-{
-	struct drm_virtgpu_userptr_info *args = data;
-	struct virtio_gpu_object_userptr *userptr;
-	struct drm_gem_object *obj;
-	int ret = 0;
-
-	if (args->wait_state > VIRTGPU_USERPTR_STATE_RELEASED)
-		return -EINVAL;
-
-	obj = drm_gem_object_lookup(file, args->bo_handle);
-	if (!obj)
-		return -ENOENT;
-	if (!virtio_gpu_is_userptr(gem_to_virtio_gpu_obj(obj))) {
-		drm_gem_object_put(obj);
-		return -EINVAL;
-	}
-
-	/* A waiter must not keep the resource from being closed. */
-	userptr = gem_to_virtio_gpu_userptr(obj);
-	virtio_gpu_userptr_get(userptr);
-	drm_gem_object_put(obj);
-
-	if (args->wait_state)
-		ret = wait_for_state(userptr, args->wait_state, args->timeout_ns);
-	if (!ret) {
-		args->res_handle = userptr->base.hw_res_handle;
-		args->addr = userptr->addr;
-		args->size = userptr->base.base.base.size;
-		args->flags = userptr->flags;
-		args->nr_segments = userptr->nr_segments;
-		args->state = uapi_state(userptr);
-	}
-
-	virtio_gpu_userptr_put(userptr);
-	return ret;
-}
-
-/**
- * virtio_gpu_userptr_getparam() - the parameters of this series
- * @vgdev: device
- * @param: what DRM_IOCTL_VIRTGPU_GETPARAM was asked for
- *
- * Return: 0; -EINVAL for a parameter that is not ours; -EFAULT.
- */
-int virtio_gpu_userptr_getparam(struct virtio_gpu_device *vgdev,
-				const struct drm_virtgpu_getparam *param)
-{
-	u64 max_size = usable(vgdev) ? vgdev->userptr->limits.max_size : 0;
-	int value = usable(vgdev);
-
-	switch (param->param) {
-	case VIRTGPU_PARAM_USERPTR:
-		return copy_to_user(u64_to_user_ptr(param->value), &value, sizeof(value)) ?
-			-EFAULT : 0;
-	case VIRTGPU_PARAM_USERPTR_MAX_SIZE:
-		return copy_to_user(u64_to_user_ptr(param->value), &max_size, sizeof(max_size)) ?
-			-EFAULT : 0;
-	default:
-		return -EINVAL;
-	}
-}
-
-/**
- * virtio_gpu_userptr_check_map() - may this be mapped with DRM_VIRTGPU_MAP?
- * @file: caller
- * @handle: GEM handle
- *
- * Return: -EPERM for a userptr resource: its memory has a mapping, the one that
- * it was made from.  0 for anything else, known or not.
- */
-int virtio_gpu_userptr_check_map(struct drm_file *file, u32 handle)
-{
-	struct drm_gem_object *obj = drm_gem_object_lookup(file, handle);
-	int ret = 0;
-
-	if (!obj)
-		return 0;
-	if (virtio_gpu_is_userptr(gem_to_virtio_gpu_obj(obj)))
-		ret = -EPERM;
-	drm_gem_object_put(obj);
-	return ret;
-}
-
-static int debugfs_show(struct seq_file *m, void *data)
-{
-	struct drm_debugfs_entry *entry = m->private;
-	struct virtio_gpu_device *vgdev = entry->dev->dev_private;
-	struct virtio_gpu_object_userptr *userptr;
-
-	seq_printf(m, "%8s %8s %18s %14s %10s %s\n", "resource", "pid", "address", "size",
-		   "segments", "state");
-
-	guard(spinlock)(&vgdev->userptr->lock);
-	list_for_each_entry(userptr, &vgdev->userptr->objects, node)
-		seq_printf(m, "%8u %8d 0x%016llx %14zu %10u %s\n",
-			   userptr->base.hw_res_handle, userptr->pid, userptr->addr,
-			   userptr->base.base.base.size, userptr->nr_segments,
-			   state_name(userptr->state));
-	return 0;
-}
-
-/**
- * virtio_gpu_userptr_device_init() - the series' part of a device
- * @vgdev: device
- * @transport: how commands reach it
- *
- * Its limits are 0 and have to be set before it is usable.
- *
- * Return: 0 or -ENOMEM.
- */
-int virtio_gpu_userptr_device_init(struct virtio_gpu_device *vgdev,
-				   const struct virtio_gpu_userptr_transport *transport)
-{
-	struct virtio_gpu_userptr_device *u;
-
-	u = drmm_kzalloc(vgdev->ddev, sizeof(*u), GFP_KERNEL);
-	if (!u)
-		return -ENOMEM;
-
-	/* Memory reclaim may wait for memory that is being released. */
-	u->wq = alloc_workqueue("virtio-gpu-userptr", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
-	if (!u->wq)
-		return -ENOMEM;
-
-	u->transport = transport;
-	init_waitqueue_head(&u->wait);
-	spin_lock_init(&u->lock);
-	INIT_LIST_HEAD(&u->objects);
-	INIT_LIST_HEAD(&u->unanswered);
-	vgdev->userptr = u;
-	return 0;
-}
-
-/**
- * virtio_gpu_userptr_device_fini() - unpin whatever is left
- * @vgdev: device that was stopped with virtio_gpu_userptr_stop() and reset
- *
- * Objects may outlive this, as long as their files are open; they are DEAD.
- */
-void virtio_gpu_userptr_device_fini(struct virtio_gpu_device *vgdev)
-{
-	struct virtio_gpu_userptr_device *u = vgdev->userptr;
-	struct virtio_gpu_object_userptr *userptr;
-
-	for (;;) {
-		scoped_guard(spinlock, &u->lock) {
-			userptr = list_first_entry_or_null(&u->objects,
-							   struct virtio_gpu_object_userptr, node);
-			if (userptr)
-				virtio_gpu_userptr_get(userptr);
-		}
-		if (!userptr)
-			break;
-		bury(u, userptr);
-		virtio_gpu_userptr_put(userptr);
-	}
-	destroy_workqueue(u->wq);
-}
-
-/**
- * virtio_gpu_userptr_init() - find out what the device can do
- * @vgdev: device that is ready for commands
- *
- * Never fails: a device without it, or with nonsense for limits, is a device
- * whose create ioctl answers -EOPNOTSUPP.
- */
-void virtio_gpu_userptr_init(struct virtio_gpu_device *vgdev)
-{
-	struct drm_device *dev = vgdev->ddev;
-	struct virtio_gpu_userptr_limits limits;
-	int ret;
-
-	if (!virtio_has_feature(vgdev->vdev, VIRTIO_GPU_F_RESOURCE_USERPTR))
-		return;
-	if (!vgdev->has_virgl_3d) {
-		drm_info(dev, "userptr: off, there are no contexts to use it in\n");
-		return;
-	}
-	if (virtio_gpu_use_dma_api(vgdev->vdev)) {
-		drm_info(dev, "userptr: off, the device does not see guest memory in place\n");
-		return;
-	}
-
-	ret = virtio_gpu_userptr_device_init(vgdev, &virtio_gpu_userptr_ctrlq);
-	if (!ret)
-		ret = virtio_gpu_userptr_cmd_get_info(vgdev, &limits);
-	if (ret) {
-		drm_err(dev, "userptr: off, no usable limits from the device (%d)\n", ret);
-		return;
-	}
-
-	vgdev->userptr->limits = limits;
-	drm_info(dev, "userptr: at most %llu bytes in %u segments, %u entries a command%s\n",
-		 limits.max_size, limits.max_segments, limits.max_entries,
-		 limits.rdonly_capsets ? ", read-only enforced" : "");
-	drm_debugfs_add_file(dev, "virtio-gpu-userptr", debugfs_show, NULL);
-}
-
-/**
- * virtio_gpu_userptr_freeze() - may the guest be suspended?
- * @vgdev: device
- *
- * Resuming resets the device, which then knows nothing of its resources, and
- * an image of the memory does not hold what the host has done to it since.
- *
- * Return: 0; -EBUSY if there are userptr resources.
- */
-int virtio_gpu_userptr_freeze(struct virtio_gpu_device *vgdev)
-{
-	struct virtio_gpu_userptr_device *u = vgdev->userptr;
-
-	if (!u)
-		return 0;
-
-	guard(spinlock)(&u->lock);
-	if (list_empty(&u->objects))
-		return 0;
-
-	drm_err(vgdev->ddev, "userptr: cannot suspend, the host uses memory of processes\n");
-	return -EBUSY;
-}
-
-/**
- * virtio_gpu_userptr_stop() - the device is going away
- * @vgdev: unplugged device that has not been reset yet
- *
- * Ends every wait, and all use of the queues; no object is added to the list
- * any more.
- */
-void virtio_gpu_userptr_stop(struct virtio_gpu_device *vgdev)
-{
-	struct virtio_gpu_userptr_device *u = vgdev->userptr;
-
-	if (!u)
-		return;
-
-	scoped_guard(spinlock, &u->lock)
-		WRITE_ONCE(u->gone, true);
-	u->transport->stop(vgdev);
-	wake_up_all(&u->wait);
-}
-
-/**
- * virtio_gpu_userptr_shutdown() - the kernel is going away
- * @vgdev: unplugged device
- *
- * What is pinned stays so; the device must not reach it when other software
- * takes over the memory.
- */
-void virtio_gpu_userptr_shutdown(struct virtio_gpu_device *vgdev)
-{
-	if (!vgdev->userptr)
-		return;
-
-	virtio_gpu_userptr_stop(vgdev);
-	virtio_device_shutdown(vgdev->vdev);
-}
-
-/**
- * virtio_gpu_userptr_reset() - the device has been reset
- * @vgdev: device whose queues are about to be deleted
- */
-void virtio_gpu_userptr_reset(struct virtio_gpu_device *vgdev)
-{
-	if (vgdev->userptr)
-		virtio_gpu_detach_ctrl_vbufs(vgdev, &vgdev->userptr->unanswered);
-}
-
-/**
- * virtio_gpu_userptr_fini() - the device has neither queues nor access
- * @vgdev: device that reaches no memory of ours any more
- */
-void virtio_gpu_userptr_fini(struct virtio_gpu_device *vgdev)
-{
-	if (!vgdev->userptr)
-		return;
-
-	/* Answers that will not come: whoever waits for them holds references. */
-	virtio_gpu_cancel_ctrl_vbufs(vgdev, &vgdev->userptr->unanswered);
-	virtio_gpu_userptr_device_fini(vgdev);
-	/* Objects that a submission held may have been queued since. */
-	flush_work(&vgdev->obj_free_work);
-}
+EXPORT_SYMBOL_IF_KUNIT(virtio_gpu_userptr_create);
