@@ -4,7 +4,8 @@
  *
  * Reads a file into malloc'ed memory, registers that memory with virtio-gpu,
  * lets the host hash it and write an inverted copy into a second registered
- * buffer, and checks both on the CPU of the guest.  Ends with "demo: ok" or
+ * buffer, and checks both on the CPU of the guest.  Then it frees a registered
+ * buffer and is told that the registration has ended by that.  Ends with "demo: ok" or
  * "demo: FAILED: <why>" as last line of its output and a matching exit status.
  *
  * Invariant: the bytes reach the host by no other way than the registration;
@@ -77,7 +78,8 @@ static const char *const step_names[NR_STEPS] = {
  * @node: render node
  * @bytes: the file's
  * @vg: context
- * @input: the file's content
+ * @query: what can be registered in it
+ * @input: the file's content, which the host cannot write where that is enforced
  * @output: what the host makes of it
  * @before: device statistics before the registrations
  * @after: and after their end
@@ -91,6 +93,7 @@ struct demo {
 	const char *node;
 	size_t bytes;
 	struct vg vg;
+	struct drm_virtgpu_userptr_query query;
 	struct buffer input;
 	struct buffer output;
 	struct loopback_stats before;
@@ -220,38 +223,48 @@ static void read_file(struct demo *demo, int fd)
 
 static void open_gpu(struct demo *demo)
 {
-	uint64_t value;
 	int ret;
 
 	ret = vg_open(&demo->vg, demo->node, 1);
 	if (ret)
 		fail("%s: %s", demo->node, strerror(-ret));
-	ret = vg_getparam(demo->vg.fd, VIRTGPU_PARAM_USERPTR, &value);
-	if (ret || value != 1)
+	ret = vg_userptr_query(demo->vg.fd, &demo->query);
+	if (ret == -EOPNOTSUPP || ret == -EINVAL || ret == -ENOTTY)
 		fail("%s: the device or driver has no userptr resources", demo->node);
-	ret = vg_getparam(demo->vg.fd, VIRTGPU_PARAM_USERPTR_MAX_SIZE, &value);
 	if (ret)
-		fail("asking for the largest registration: %s", strerror(-ret));
-	if (demo->output.size > value)
-		fail("%s: the device takes at most %lu bytes", demo->name, value);
+		fail("asking what can be registered: %s", strerror(-ret));
+	if (PAGE % demo->query.alignment)
+		fail("%s: the device wants multiples of %u bytes", demo->node,
+		     demo->query.alignment);
+	if (demo->output.size > demo->query.max_size)
+		fail("%s: the device takes at most %llu bytes", demo->name, demo->query.max_size);
 	ret = vg_stats(&demo->vg, &demo->before);
 	if (ret)
 		fail("asking the device for its statistics: %s", strerror(-ret));
 }
 
-static void register_buffer(struct demo *demo, struct buffer *buffer)
+/* Where the kernel cannot watch memory it wants the promise to be told of its end. */
+static bool kernel_watches(const struct demo *demo)
+{
+	return demo->query.create_flags & VIRTGPU_USERPTR_EVENT;
+}
+
+static void register_buffer(struct demo *demo, struct buffer *buffer, uint32_t flags)
 {
 	struct drm_virtgpu_userptr_info info;
 	int ret;
 
-	ret = vg_userptr_create(demo->vg.fd, buffer->base, buffer->size, 0, &buffer->bo);
+	flags &= demo->query.create_flags;
+	if (!kernel_watches(demo))
+		flags |= VIRTGPU_USERPTR_KEEP;
+	ret = vg_userptr_create(demo->vg.fd, buffer->base, buffer->size, flags, &buffer->bo);
 	if (ret)
 		fail("registering %zu bytes: %s", buffer->size, strerror(-ret));
 	ret = vg_userptr_info(demo->vg.fd, buffer->bo.handle, &info);
 	if (ret)
 		fail("looking at the registration: %s", strerror(-ret));
 	if (info.addr != (uintptr_t)buffer->base || info.size != buffer->size ||
-	    info.state != VIRTGPU_USERPTR_STATE_LIVE)
+	    info.create_flags != flags || info.state != VIRTGPU_USERPTR_STATE_LIVE)
 		fail("the kernel describes another registration than it was asked for");
 	buffer->segments = info.nr_segments;
 }
@@ -265,8 +278,9 @@ static void register_both(struct demo *demo)
 	if (pinned)
 		fail("VmPin is %ld kB before anything was registered", pinned);
 	start_step(demo);
-	register_buffer(demo, &demo->input);
-	register_buffer(demo, &demo->output);
+	/* The host only reads the one: where that can be enforced, let it. */
+	register_buffer(demo, &demo->input, VIRTGPU_USERPTR_RDONLY);
+	register_buffer(demo, &demo->output, 0);
 	end_step(demo, STEP_REGISTER);
 	pinned = vg_status_kib("VmPin");
 	if (pinned * 1024 != (long)bytes)
@@ -384,7 +398,8 @@ static void report(const struct demo *demo)
 		 (commands - 4) * sizeof(struct virtio_gpu_resource_add_userptr_pages);
 	if (ring != wanted)
 		fail("%lu bytes went over the ring, %lu were expected", ring, wanted);
-	row("registered", "%zu bytes in 2 buffers, %u segments", bytes, segments);
+	row("registered", "%zu bytes in 2 buffers, %u segments, input %s", bytes, segments,
+	    demo->query.create_flags & VIRTGPU_USERPTR_RDONLY ? "read-only" : "writable");
 	row("over the ring", "%lu bytes in %lu commands: 1 for %zu registered", ring, commands,
 	    bytes / (size_t)ring);
 	print_digest("sha256", demo->digest);
@@ -392,27 +407,47 @@ static void report(const struct demo *demo)
 		row(step_names[step], "%10.3f ms", demo->took[step] / 1000.0);
 }
 
+/* The notice of it comes first, then the host has let go. */
+static void await_release(struct demo *demo, const struct buffer *buffer)
+{
+	struct drm_virtgpu_event_userptr event;
+	uint64_t noticed, took = vg_now_us();
+	int ret;
+
+	ret = vg_userptr_event(demo->vg.fd, &event, RELEASE_MS);
+	noticed = vg_now_us() - took;
+	if (ret)
+		fail("free() of a registered buffer went unnoticed: %s", strerror(-ret));
+	if (event.bo_handle != buffer->bo.handle || event.res_handle != buffer->bo.res)
+		fail("the notice of free() is about another registration");
+	ret = vg_userptr_wait(demo->vg.fd, buffer->bo.handle, VIRTGPU_USERPTR_INFO_WAIT_RELEASED,
+			      RELEASE_MS);
+	took = vg_now_us() - took;
+	if (ret)
+		fail("the host did not let go after free(): %s", strerror(-ret));
+	row("free() alone", "noticed after %lu us, device done and pages unpinned after %lu us",
+	    noticed, took);
+}
+
 /* free() alone: nobody closes the handle, and still the host lets go. */
 static void free_registered(struct demo *demo)
 {
 	struct buffer buffer = { .size = FREED_BYTES };
 	struct loopback_stats stats;
-	uint64_t took;
 	int ret;
 
+	if (!kernel_watches(demo)) {
+		row("free() alone", "is not noticed by this kernel");
+		return;
+	}
 	buffer.block = malloc(buffer.size + PAGE);
 	if (!buffer.block)
 		fail("malloc of %zu bytes: %s", buffer.size, strerror(errno));
 	buffer.base = (uint8_t *)(((uintptr_t)buffer.block + PAGE - 1) & ~(PAGE - 1));
 	memset(buffer.base, GUARD_BYTE, buffer.size);
-	register_buffer(demo, &buffer);
+	register_buffer(demo, &buffer, VIRTGPU_USERPTR_EVENT);
 	free(buffer.block);
-	took = vg_now_us();
-	ret = vg_userptr_wait(demo->vg.fd, buffer.bo.handle, VIRTGPU_USERPTR_STATE_RELEASED,
-			      RELEASE_MS);
-	took = vg_now_us() - took;
-	if (ret)
-		fail("free() of a registered buffer went unnoticed: %s", strerror(-ret));
+	await_release(demo, &buffer);
 	if (vg_status_kib("VmPin"))
 		fail("VmPin is %ld kB after free()", vg_status_kib("VmPin"));
 	ret = vg_stats(&demo->vg, &stats);
@@ -421,7 +456,6 @@ static void free_registered(struct demo *demo)
 	if (stats.userptr_destroyed != demo->after.userptr_destroyed + 1 ||
 	    stats.userptr_resources != demo->after.userptr_resources)
 		fail("the device was not told of free()");
-	row("free() alone", "device told after %lu us, pages unpinned", took);
 	ret = vg_bo_close(demo->vg.fd, buffer.bo.handle);
 	if (ret)
 		fail("closing the handle of freed memory: %s", strerror(-ret));

@@ -82,7 +82,7 @@ static uint64_t measure(struct vg *vg, enum deed deed, size_t size)
 
 	take_back(deed, block, addr, size);
 	took = vg_now_us();
-	ret = vg_userptr_wait(vg->fd, bo.handle, VIRTGPU_USERPTR_STATE_RELEASED, TIMEOUT_MS);
+	ret = vg_userptr_wait(vg->fd, bo.handle, VIRTGPU_USERPTR_INFO_WAIT_RELEASED, TIMEOUT_MS);
 	if (ret)
 		fail("it was not revoked", -ret);
 	took = vg_now_us() - took;

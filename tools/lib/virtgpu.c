@@ -63,7 +63,7 @@ int vg_open_node(const char *path)
  * vg_getparam() - DRM_VIRTGPU_GETPARAM
  * @fd: render node
  * @param: VIRTGPU_PARAM_*
- * @value: where the kernel writes an int or a u64; cleared before
+ * @value: where the kernel writes an int; cleared before
  *
  * Return: 0 or a negative errno.
  */
@@ -79,6 +79,33 @@ int vg_getparam(int fd, uint64_t param, uint64_t *value)
 }
 
 /**
+ * vg_context_init_polled() - make the descriptor's context, with fence events
+ * @fd: render node
+ * @capset: capset id
+ * @rings: rings, 0 for none of its own
+ * @polled: bit n: an event is sent when a fence of ring n signals
+ *
+ * Return: 0 or a negative errno.
+ */
+int vg_context_init_polled(int fd, uint32_t capset, uint32_t rings, uint64_t polled)
+{
+	struct drm_virtgpu_context_set_param params[] = {
+		{ .param = VIRTGPU_CONTEXT_PARAM_CAPSET_ID, .value = capset },
+		{ .param = VIRTGPU_CONTEXT_PARAM_NUM_RINGS, .value = rings },
+		{ .param = VIRTGPU_CONTEXT_PARAM_POLL_RINGS_MASK, .value = polled },
+	};
+	struct drm_virtgpu_context_init arg = {
+		.num_params = 1 + !!rings,
+		.ctx_set_params = (uintptr_t)params,
+	};
+
+	/* Only of rings that there are. */
+	if (rings && polled)
+		arg.num_params++;
+	return vg_ioctl(fd, DRM_IOCTL_VIRTGPU_CONTEXT_INIT, &arg);
+}
+
+/**
  * vg_context_init() - make the descriptor's context
  * @fd: render node
  * @capset: capset id
@@ -88,16 +115,7 @@ int vg_getparam(int fd, uint64_t param, uint64_t *value)
  */
 int vg_context_init(int fd, uint32_t capset, uint32_t rings)
 {
-	struct drm_virtgpu_context_set_param params[] = {
-		{ .param = VIRTGPU_CONTEXT_PARAM_CAPSET_ID, .value = capset },
-		{ .param = VIRTGPU_CONTEXT_PARAM_NUM_RINGS, .value = rings },
-	};
-	struct drm_virtgpu_context_init arg = {
-		.num_params = rings ? 2 : 1,
-		.ctx_set_params = (uintptr_t)params,
-	};
-
-	return vg_ioctl(fd, DRM_IOCTL_VIRTGPU_CONTEXT_INIT, &arg);
+	return vg_context_init_polled(fd, capset, rings, 0);
 }
 
 /**
@@ -214,24 +232,66 @@ int vg_userptr_info(int fd, uint32_t handle, struct drm_virtgpu_userptr_info *in
 }
 
 /**
- * vg_userptr_wait() - wait for a state of a registration, or one beyond it
+ * vg_userptr_wait() - wait for the end of a registration
  * @fd: render node
  * @handle: GEM handle
- * @state: VIRTGPU_USERPTR_STATE_*
+ * @wait: VIRTGPU_USERPTR_INFO_WAIT_*
  * @timeout_ms: how long, 0 not at all
  *
- * Return: 0 or a negative errno; -ETIME if the state was not reached.
+ * Return: 0 or a negative errno; -ETIME if it did not come about.
  */
-int vg_userptr_wait(int fd, uint32_t handle, uint32_t state, int timeout_ms)
+int vg_userptr_wait(int fd, uint32_t handle, uint32_t wait, int timeout_ms)
 {
 	struct drm_virtgpu_userptr_info info = {
 		.bo_handle = handle,
-		.wait_state = state,
+		.flags = wait,
 	};
 
 	if (timeout_ms)
 		info.timeout_ns = (vg_now_us() + timeout_ms * 1000ll) * 1000;
 	return vg_ioctl(fd, DRM_IOCTL_VIRTGPU_USERPTR_INFO, &info);
+}
+
+/**
+ * vg_userptr_query() - what can be registered in this descriptor's context
+ * @fd: render node
+ * @query: out
+ *
+ * Return: 0 or a negative errno; -EOPNOTSUPP if nothing can.
+ */
+int vg_userptr_query(int fd, struct drm_virtgpu_userptr_query *query)
+{
+	memset(query, 0, sizeof(*query));
+	return vg_ioctl(fd, DRM_IOCTL_VIRTGPU_USERPTR_QUERY, query);
+}
+
+/**
+ * vg_userptr_event() - wait for the event of a revoked registration, and read it
+ * @fd: render node, of which nothing else is read
+ * @event: out
+ * @timeout_ms: how long, 0 not at all
+ *
+ * Return: 0 or a negative errno; -ETIME if none came, -EPROTO if another did.
+ */
+int vg_userptr_event(int fd, struct drm_virtgpu_event_userptr *event, int timeout_ms)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	ssize_t got;
+	int ret;
+
+	ret = poll(&pfd, 1, timeout_ms);
+	if (ret < 0)
+		return -errno;
+	if (!ret)
+		return -ETIME;
+	/* One at a time: a read gives as many whole events as there is room for. */
+	got = read(fd, event, sizeof(*event));
+	if (got < 0)
+		return -errno;
+	if (got != sizeof(*event) || event->base.type != VIRTGPU_EVENT_USERPTR_REVOKED ||
+	    event->base.length != sizeof(*event))
+		return -EPROTO;
+	return 0;
 }
 
 /**
@@ -249,14 +309,15 @@ int vg_bo_close(int fd, uint32_t handle)
 }
 
 /**
- * vg_open() - open a render node and make a loopback context with results blob
+ * vg_open_polled() - vg_open(), with fence events
  * @vg: out
  * @path: path of the node
  * @rings: rings of the context, at least 1
+ * @polled: bit n: an event is sent when a fence of ring n signals
  *
  * Return: 0 or a negative errno.
  */
-int vg_open(struct vg *vg, const char *path, uint32_t rings)
+int vg_open_polled(struct vg *vg, const char *path, uint32_t rings, uint64_t polled)
 {
 	void *map;
 	int ret;
@@ -266,7 +327,7 @@ int vg_open(struct vg *vg, const char *path, uint32_t rings)
 	vg->fd = vg_open_node(path);
 	if (vg->fd < 0)
 		return vg->fd;
-	ret = vg_context_init(vg->fd, VIRTIO_GPU_CAPSET_LOOPBACK, rings);
+	ret = vg_context_init_polled(vg->fd, VIRTIO_GPU_CAPSET_LOOPBACK, rings, polled);
 	if (ret)
 		goto err_close;
 	ret = vg_blob_create(vg->fd, VG_RESULT_SIZE, &vg->result);
@@ -282,6 +343,19 @@ err_close:
 	close(vg->fd);
 	vg->fd = -1;
 	return ret;
+}
+
+/**
+ * vg_open() - open a render node and make a loopback context with results blob
+ * @vg: out
+ * @path: path of the node
+ * @rings: rings of the context, at least 1
+ *
+ * Return: 0 or a negative errno.
+ */
+int vg_open(struct vg *vg, const char *path, uint32_t rings)
+{
+	return vg_open_polled(vg, path, rings, 0);
 }
 
 /**

@@ -90,17 +90,21 @@ struct vg_fault {
 
 int vg_open_node(const char *path);
 int vg_open(struct vg *vg, const char *path, uint32_t rings);
+int vg_open_polled(struct vg *vg, const char *path, uint32_t rings, uint64_t polled);
 void vg_close(struct vg *vg);
 
 int vg_ioctl(int fd, unsigned long request, void *arg);
 int vg_getparam(int fd, uint64_t param, uint64_t *value);
 int vg_context_init(int fd, uint32_t capset, uint32_t rings);
+int vg_context_init_polled(int fd, uint32_t capset, uint32_t rings, uint64_t polled);
 int vg_capset(int fd, uint32_t capset, void *data, size_t len);
 int vg_blob_create(int fd, uint64_t size, struct vg_bo *bo);
 int vg_map(int fd, uint32_t handle, uint64_t size, void **addr);
 int vg_userptr_create(int fd, const void *addr, uint64_t size, uint32_t flags, struct vg_bo *bo);
 int vg_userptr_info(int fd, uint32_t handle, struct drm_virtgpu_userptr_info *info);
-int vg_userptr_wait(int fd, uint32_t handle, uint32_t state, int timeout_ms);
+int vg_userptr_wait(int fd, uint32_t handle, uint32_t wait, int timeout_ms);
+int vg_userptr_query(int fd, struct drm_virtgpu_userptr_query *query);
+int vg_userptr_event(int fd, struct drm_virtgpu_event_userptr *event, int timeout_ms);
 int vg_bo_close(int fd, uint32_t handle);
 
 int vg_submit(struct vg *vg, uint32_t ring, const struct loopback_command *commands,

@@ -88,7 +88,7 @@ static void check_pins(long before)
 		closedir(dir);
 }
 
-/* Lines of the file but its head, or a negative errno. */
+/* Lines that begin with a number, as that of a resource, or a negative errno. */
 static long count_entries(const char *path)
 {
 	FILE *file = fopen(path, "re");
@@ -97,10 +97,13 @@ static long count_entries(const char *path)
 
 	if (!file)
 		return -errno;
-	while (fgets(line, sizeof(line), file))
-		nr++;
+	while (fgets(line, sizeof(line), file)) {
+		const char *first = line + strspn(line, " ");
+
+		nr += *first >= '0' && *first <= '9';
+	}
 	fclose(file);
-	return nr - 1;
+	return nr;
 }
 
 static void check_list(const char *path)

@@ -13,15 +13,21 @@
  * and is split by most of the operations.  With USERPTR_SWAP what is not
  * registered leaves and comes back.
  *
+ * Some registrations send an event when they are revoked: as many have to come,
+ * whenever they are read.  And processes of their own come and go, whose memory,
+ * files and lives end in any order and at the same time.
+ *
  *	userptr-life-stress [SECONDS [SEED]]
  *
  * The seed is printed; the same seed does the same operations in the same
  * order.  Output is TAP with one test.
  *
- * Invariant: one thread; nothing but the operations below is done to the arena.
+ * Invariant: one thread, but in those processes; nothing but the operations below
+ * is done to the arena.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +42,12 @@
 #define HALF 64u
 #define ARENA (2 * HALF)
 #define SLOTS 24
+/* A file has room for 128 events that were not read, or may come. */
+#define MOST_UNREAD 64
+/* Who closes a handle may overtake an event that is being sent, by less than this. */
+#define LATE_MS 100
+/* Registrations of a process that only comes and goes. */
+#define PASSING 24
 /* Pages before the arena, which make a huge page with its private ones. */
 #define FRONT (512 - HALF)
 
@@ -44,8 +56,8 @@
 #define MADV_COLLAPSE 25
 #endif
 
-#define REVOKED VIRTGPU_USERPTR_STATE_REVOKED
-#define RELEASED VIRTGPU_USERPTR_STATE_RELEASED
+#define REVOKED VIRTGPU_USERPTR_INFO_WAIT_REVOKED
+#define RELEASED VIRTGPU_USERPTR_INFO_WAIT_RELEASED
 
 /**
  * struct slot - a registration
@@ -53,6 +65,7 @@
  * @first: page of the arena
  * @pages: pages
  * @keep: not watched
+ * @event: an event is to come if it is revoked, and was not read yet
  * @hit: must be revoked
  */
 struct slot {
@@ -60,6 +73,7 @@ struct slot {
 	unsigned int first;
 	unsigned int pages;
 	bool keep;
+	bool event;
 	bool hit;
 };
 
@@ -71,12 +85,17 @@ struct slot {
  * @file: file in memory
  * @mapped: pages that can be read and registered
  * @slots: registrations
+ * @unread: events of registrations that are closed now, which have to come
+ * @perhaps: and those that were closed when they may not have been sent yet
+ * @node: device
  * @rng: state of the random numbers
  * @seed: where they began
  * @steps: operations done
  * @created: registrations made, ever
  * @revoked: of which were revoked
  * @collapsed: huge pages made
+ * @told: events read
+ * @passed: processes that came and went
  * @pins: pages pinned before
  */
 struct stress {
@@ -86,12 +105,17 @@ struct stress {
 	int file;
 	bool mapped[ARENA];
 	struct slot slots[SLOTS];
+	unsigned int unread;
+	unsigned int perhaps;
+	const char *node;
 	uint64_t rng;
 	uint64_t seed;
 	unsigned long steps;
 	unsigned long created;
 	unsigned long revoked;
 	unsigned long collapsed;
+	unsigned long told;
+	unsigned long passed;
 	long pins;
 };
 
@@ -381,21 +405,70 @@ static void op_fork(struct piece p)
 		fail("the child failed");
 }
 
+/* One that was not revoked is told of by nobody. */
+static void account_event(const struct drm_virtgpu_event_userptr *event)
+{
+	unsigned int i;
+
+	stress.told++;
+	for (i = 0; i < SLOTS; i++) {
+		struct slot *slot = &stress.slots[i];
+
+		if (slot->event && slot->hit && slot->bo.handle == event->bo_handle &&
+		    slot->bo.res == event->res_handle) {
+			slot->event = false;
+			return;
+		}
+	}
+	/* Numbers are used again: which of those it is about is not known. */
+	if (stress.unread)
+		stress.unread--;
+	else if (stress.perhaps)
+		stress.perhaps--;
+	else
+		fail("an event too many, about resource %u", event->res_handle);
+}
+
+static void op_read(struct piece p)
+{
+	struct drm_virtgpu_event_userptr event;
+	int ret, timeout_ms;
+
+	do {
+		timeout_ms = stress.perhaps ? LATE_MS : 0;
+		if (stress.unread)
+			timeout_ms = SETTLE_MS;
+		ret = vg_userptr_event(stress.vg.fd, &event, timeout_ms);
+		if (!ret)
+			account_event(&event);
+	} while (!ret);
+	if (ret != -ETIME)
+		fail("reading events: %s", strerror(-ret));
+	if (stress.unread)
+		fail("%u events did not come", stress.unread);
+	stress.perhaps = 0;
+}
+
 static void op_create(struct piece p)
 {
 	struct slot *slot = &stress.slots[below(SLOTS)];
-	bool keep = !below(8);
+	bool keep = !below(8), event = !keep && below(2);
+	uint32_t flags = keep ? VIRTGPU_USERPTR_KEEP : 0;
 	int ret;
 
+	if (event)
+		flags = VIRTGPU_USERPTR_EVENT;
 	if (slot->bo.handle || !all_mapped(p))
 		return;
-	ret = vg_userptr_create(stress.vg.fd, page_at(p.first), p.pages * PAGE,
-				keep ? VIRTGPU_USERPTR_KEEP : 0, &slot->bo);
+	if (stress.unread + stress.perhaps > MOST_UNREAD)
+		op_read(p);
+	ret = vg_userptr_create(stress.vg.fd, page_at(p.first), p.pages * PAGE, flags, &slot->bo);
 	if (ret)
 		fail("registering pages %u + %u: %s", p.first, p.pages, strerror(-ret));
 	slot->first = p.first;
 	slot->pages = p.pages;
 	slot->keep = keep;
+	slot->event = event;
 	slot->hit = false;
 	stress.created++;
 }
@@ -406,7 +479,91 @@ static void close_slot(struct slot *slot)
 
 	if (ret)
 		fail("closing: %s", strerror(-ret));
+	if (slot->event && slot->hit)
+		stress.perhaps++;
+	slot->event = false;
 	slot->bo.handle = 0;
+}
+
+/* What one thread takes back while another closes the file. */
+struct passing {
+	int fd;
+	uint8_t *addr;
+	pthread_barrier_t start;
+};
+
+static void *unmap_passing(void *opaque)
+{
+	struct passing *passing = opaque;
+
+	pthread_barrier_wait(&passing->start);
+	munmap(passing->addr, PASSING * PAGE);
+	return NULL;
+}
+
+/* A process of its own: registers, and ends in one of the ways there are. */
+static int passing_body(void *opaque)
+{
+	struct passing passing;
+	unsigned int i, way = below(4);
+	pthread_t thread;
+	struct vg_bo bo;
+
+	passing.addr = mmap(NULL, PASSING * PAGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	passing.fd = vg_open_node(stress.node);
+	if (passing.addr == MAP_FAILED || passing.fd < 0 ||
+	    vg_context_init(passing.fd, VIRTIO_GPU_CAPSET_LOOPBACK, 1))
+		return 1;
+	for (i = 0; i < PASSING; i++) {
+		if (vg_userptr_create(passing.fd, passing.addr + i * PAGE, PAGE,
+				      VIRTGPU_USERPTR_EVENT, &bo))
+			return 2;
+	}
+	if (way == 0)
+		return 0;
+	if (way == 1)
+		return munmap(passing.addr, below(PASSING) * PAGE + PAGE) || close(passing.fd);
+	pthread_barrier_init(&passing.start, NULL, 2);
+	if (pthread_create(&thread, NULL, unmap_passing, &passing))
+		return 3;
+	pthread_barrier_wait(&passing.start);
+	for (i = below(3000); i; i--)
+		__asm__ volatile("" : : : "memory");
+	if (way == 2)
+		close(passing.fd);
+	/* Or all ends at once. */
+	return 0;
+}
+
+/* Registrations of the arena that the device still has. */
+static unsigned int count_slots(void)
+{
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < SLOTS; i++)
+		nr += stress.slots[i].bo.handle && (stress.slots[i].keep || !stress.slots[i].hit);
+	return nr;
+}
+
+/* How the child ends does not matter, but that nothing is left of it. */
+static void op_pass(struct piece p)
+{
+	uint64_t end = vg_now_us() + SETTLE_MS * 1000ull;
+	struct loopback_stats stats;
+	int ret;
+
+	ret = child_result(run_child(passing_body, NULL));
+	if (ret)
+		fail("a process that came and went failed (%d)", ret);
+	stress.passed++;
+	/* What was taken back in the arena may be on its way, too. */
+	do {
+		if (vg_stats(&stress.vg, &stats))
+			fail("no statistics");
+		if (vg_now_us() > end)
+			fail("of a process that is gone the device still has something");
+	} while (stats.userptr_resources != count_slots());
 }
 
 static void op_close(struct piece p)
@@ -424,6 +581,7 @@ static const struct operation {
 	{ op_remove, 3, 4 },	{ op_punch, 3, 4 },	   { op_truncate, 1, HALF },
 	{ op_mremap, 3, 8 },	{ op_harmless, 16, HALF }, { op_mprotect, 8, HALF },
 	{ op_fork, 2, HALF },	{ op_collapse, 4, 1 },	   { op_front, 6, HALF },
+	{ op_read, 3, 1 },	{ op_pass, 2, 1 },
 };
 
 static void one_operation(void)
@@ -452,6 +610,9 @@ static void check_revoked(struct slot *slot)
 	if (ret != -EACCES)
 		fail("the host still knows resource %u (%d)", slot->bo.res, ret);
 	stress.revoked++;
+	if (slot->event)
+		stress.unread++;
+	slot->event = false;
 	close_slot(slot);
 }
 
@@ -547,6 +708,7 @@ static void setup(const char *node, uint64_t seed)
 	const char *swap = getenv("USERPTR_SWAP");
 	int ret;
 
+	stress.node = node;
 	stress.seed = stress.rng = seed;
 	ret = vg_open(&stress.vg, node, 1);
 	if (ret)
@@ -565,6 +727,7 @@ static void finish(void)
 {
 	unsigned int i;
 
+	op_read((struct piece){ 0 });
 	for (i = 0; i < SLOTS; i++)
 		close_slot(&stress.slots[i]);
 	if (wait_no_resources(&stress.vg, SETTLE_MS))
@@ -601,9 +764,11 @@ int main(int argc, char **argv)
 	}
 	check_all();
 	finish();
-	printf("summary: life-stress: %lu operations, %lu registrations, %lu revoked, %lu huge pages, seed %lu\n",
-	       stress.steps, stress.created, stress.revoked, stress.collapsed, stress.seed);
-	if (!stress.revoked || !stress.created)
+	printf("summary: life-stress: %lu operations, %lu registrations, %lu revoked, %lu events, "
+	       "%lu passing processes, %lu huge pages, seed %lu\n",
+	       stress.steps, stress.created, stress.revoked, stress.told, stress.passed,
+	       stress.collapsed, stress.seed);
+	if (!stress.revoked || !stress.created || !stress.told || !stress.passed)
 		fail("nothing happened");
 	puts("ok 1 life-stress");
 	return 0;

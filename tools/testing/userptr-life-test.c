@@ -7,8 +7,8 @@
  * nothing is pinned, while the handle is still open.  STAYS: the device still
  * has it, reads what the process sees, and writes what the process reads.
  *
- * That nothing happens is not waited for by time: another registration, whose
- * memory is taken back afterwards, is waited for instead (see settle()).
+ * That nothing happens cannot be waited for: another registration, whose memory
+ * is taken back afterwards, is waited for instead (see settle()).
  *
  * Invariant: see userptr-test-session.h.
  */
@@ -26,10 +26,7 @@
 #include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
-
-#include <linux/magic.h>
 
 #include "userptr-test-session.h"
 
@@ -38,9 +35,9 @@
 /* The kernel's own threads have their own pace. */
 #define KHUGEPAGED_MS 25000
 
-#define LIVE VIRTGPU_USERPTR_STATE_LIVE
-#define REVOKED VIRTGPU_USERPTR_STATE_REVOKED
-#define RELEASED VIRTGPU_USERPTR_STATE_RELEASED
+/* To wait for; the states are spelled out. */
+#define REVOKED VIRTGPU_USERPTR_INFO_WAIT_REVOKED
+#define RELEASED VIRTGPU_USERPTR_INFO_WAIT_RELEASED
 
 /* Not in all C libraries' headers. */
 #ifndef MADV_COLLAPSE
@@ -306,6 +303,7 @@ static int settle(SELF *self)
 	struct vg_bo bo;
 	long pinned;
 
+	pause_for_look();
 	ret = region_alloc(&region, 1);
 	pinned = vg_status_kib("VmPin");
 	if (!ret)
@@ -356,7 +354,7 @@ static void expect_revoked(struct __test_metadata *_metadata, SELF *self)
 	EXPECT_EQ(0, vg_status_kib("VmPin"));
 	/* The handle is there, but nothing is behind it. */
 	ASSERT_EQ(0, vg_userptr_info(vg->fd, self->bo.handle, &info));
-	EXPECT_EQ(RELEASED, info.state);
+	EXPECT_EQ(VIRTGPU_USERPTR_STATE_RELEASED, info.state);
 	EXPECT_EQ((uintptr_t)self->addr, info.addr);
 	EXPECT_EQ(-EACCES, vg_sha256(vg, self->bo.res, 0, PAGE, digest));
 	EXPECT_EQ(-EFAULT, vg_submit(vg, 0, NULL, 0, &self->bo.handle, 1, &fence));
@@ -364,6 +362,14 @@ static void expect_revoked(struct __test_metadata *_metadata, SELF *self)
 	EXPECT_EQ(-EINVAL, vg_bo_close(vg->fd, self->bo.handle));
 	EXPECT_EQ(0, settle(self));
 	EXPECT_EQ(1, destroyed(self));
+}
+
+/* What the driver cannot tell by hmm_range_fault() alone. */
+static void expect_revoked_as_looked_up(struct __test_metadata *_metadata, SELF *self)
+{
+	if (!can_look_up())
+		SKIP(return, "this kernel has no pinned_page_lookup()");
+	expect_revoked(_metadata, self);
 }
 
 /* Alive, and both sides see what the other one writes. */
@@ -375,7 +381,7 @@ static void expect_alive(struct __test_metadata *_metadata, SELF *self)
 
 	ASSERT_EQ(0, settle(self));
 	ASSERT_EQ(0, vg_userptr_info(vg->fd, self->bo.handle, &info));
-	ASSERT_EQ(LIVE, info.state);
+	ASSERT_EQ(VIRTGPU_USERPTR_STATE_LIVE, info.state);
 	EXPECT_EQ(1, held(self));
 	EXPECT_EQ(0, destroyed(self));
 	EXPECT_EQ((long)(self->size / 1024), vg_status_kib("VmPin"));
@@ -416,6 +422,7 @@ static void expect_stays(struct __test_metadata *_metadata, SELF *self)
 	static int do_##name(SELF *self)
 
 #define REVOKED_BY(name, source) CASE(name, source, expect_revoked)
+#define REVOKED_AS_LOOKED_UP(name, source) CASE(name, source, expect_revoked_as_looked_up)
 #define STAYS_AFTER(name, source) CASE(name, source, expect_stays)
 
 /* ---- the owner takes memory back ------------------------------------------- */
@@ -523,7 +530,7 @@ REVOKED_BY(madv_dontneed_and_touched, ANON)
 	return ret;
 }
 
-REVOKED_BY(madv_dontneed_without_access, ANON)
+REVOKED_AS_LOOKED_UP(madv_dontneed_without_access, ANON)
 {
 	return mprotect(self->addr, self->size, PROT_NONE) ?:
 		       madvise(self->addr + 3 * PAGE, PAGE, MADV_DONTNEED);
@@ -534,22 +541,22 @@ REVOKED_BY(madv_dontneed_copied_pages, MEMFD_COW)
 	return madvise(self->addr + 3 * PAGE, PAGE, MADV_DONTNEED);
 }
 
-REVOKED_BY(madv_remove, MEMFD)
+REVOKED_AS_LOOKED_UP(madv_remove, MEMFD)
 {
 	return madvise(self->addr + 3 * PAGE, PAGE, MADV_REMOVE);
 }
 
-REVOKED_BY(madv_remove_all, MEMFD)
+REVOKED_AS_LOOKED_UP(madv_remove_all, MEMFD)
 {
 	return madvise(self->addr, self->size, MADV_REMOVE);
 }
 
-REVOKED_BY(ftruncate_to_nothing, MEMFD)
+REVOKED_AS_LOOKED_UP(ftruncate_to_nothing, MEMFD)
 {
 	return ftruncate(self->file, 0);
 }
 
-REVOKED_BY(ftruncate_to_the_middle, MEMFD)
+REVOKED_AS_LOOKED_UP(ftruncate_to_the_middle, MEMFD)
 {
 	return ftruncate(self->file, self->block_size / 2);
 }
@@ -565,12 +572,12 @@ static int punch(SELF *self, size_t page, size_t pages)
 			 self->addr - self->block + page * PAGE, pages * PAGE);
 }
 
-REVOKED_BY(punch_hole, MEMFD)
+REVOKED_AS_LOOKED_UP(punch_hole, MEMFD)
 {
 	return punch(self, 4, 3);
 }
 
-REVOKED_BY(punch_hole_last_page, MEMFD)
+REVOKED_AS_LOOKED_UP(punch_hole_last_page, MEMFD)
 {
 	return punch(self, PAGES - 1, 1);
 }
@@ -599,35 +606,9 @@ static int punch_in_child(void *opaque)
 	return punch(opaque, 2, 1) ? 1 : 0;
 }
 
-REVOKED_BY(punch_hole_by_another_process, MEMFD)
+REVOKED_AS_LOOKED_UP(punch_hole_by_another_process, MEMFD)
 {
 	return child_result(run_child(punch_in_child, self));
-}
-
-/*
- * A page of an ordinary file that is not mapped can leave the file without an
- * event, and another one be in its place.
- */
-REVOKED_BY(madv_dontneed_of_read_only_file, NOTHING)
-{
-	struct region region = { .size = PAGE };
-	struct statfs fs;
-	int ret;
-
-	self->file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	if (self->file < 0 || fstatfs(self->file, &fs))
-		return -errno;
-	if (fs.f_type == TMPFS_MAGIC)
-		return cannot(self, "this program is on tmpfs");
-	self->size = PAGE;
-	self->addr = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, self->file, 0);
-	if (self->addr == MAP_FAILED)
-		return -errno;
-	region.addr = self->addr;
-	ret = create(&self->session, &region, VIRTGPU_USERPTR_RDONLY, &self->bo);
-	if (ret)
-		return ret;
-	return madvise(self->addr, PAGE, MADV_DONTNEED) ? -errno : 0;
 }
 
 /* What looks at the memory must not keep the file, which may be gone. */
@@ -913,7 +894,7 @@ REVOKED_BY(thp_madv_dontneed_and_touched, THP)
 	return ret;
 }
 
-REVOKED_BY(thp_madv_dontneed_without_access, THP)
+REVOKED_AS_LOOKED_UP(thp_madv_dontneed_without_access, THP)
 {
 	return mprotect(self->addr, self->size, PROT_NONE) ?:
 		       settle(self)			   ?:
@@ -1008,7 +989,7 @@ STAYS_AFTER(thp_mprotect_no_access_and_partly_unmapped, THP)
 		       mprotect(self->addr, self->size, PROT_READ | PROT_WRITE);
 }
 
-REVOKED_BY(thp_madv_dontneed_without_access_partly_unmapped, THP)
+REVOKED_AS_LOOKED_UP(thp_madv_dontneed_without_access_partly_unmapped, THP)
 {
 	return munmap(self->block, HUGE_PAGE / 2)		   ?:
 		       mprotect(self->addr, self->size, PROT_NONE) ?:
@@ -1098,7 +1079,7 @@ REVOKED_BY(hugetlb_madv_dontneed_of_one, HUGETLB)
 	return madvise(self->addr + HUGE_PAGE, HUGE_PAGE, MADV_DONTNEED);
 }
 
-REVOKED_BY(hugetlb_madv_dontneed_without_access, HUGETLB)
+REVOKED_AS_LOOKED_UP(hugetlb_madv_dontneed_without_access, HUGETLB)
 {
 	return mprotect(self->addr, self->size, PROT_NONE) ?:
 		       settle(self)			   ?:
@@ -1114,7 +1095,7 @@ REVOKED_BY(hugetlb_mremap_of_one, HUGETLB)
 		       -errno;
 }
 
-REVOKED_BY(hugetlb_punch_hole, HUGETLB_FILE)
+REVOKED_AS_LOOKED_UP(hugetlb_punch_hole, HUGETLB_FILE)
 {
 	return fallocate(self->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, HUGE_PAGE,
 			 HUGE_PAGE);
@@ -1628,15 +1609,15 @@ TEST_F(life, kill_while_the_device_is_at_it)
 
 struct unmapper {
 	SELF *self;
-	char path[96];
 	int ret;
 };
 
+/* Not before the device has been told. */
 static void *unmap_when_creating(void *opaque)
 {
 	struct unmapper *u = opaque;
 
-	u->ret = wait_file_contains(u->path, "CREATING", SETTLE_MS);
+	u->ret = wait_commands(&u->self->session, u->self->session.before.userptr_commands + 1);
 	if (!u->ret && munmap(u->self->addr + PAGE, PAGE))
 		u->ret = -errno;
 	return NULL;
@@ -1650,7 +1631,6 @@ TEST_F(life, munmap_while_creating)
 
 	ASSERT_EQ(0, region_scattered(&region, PAGES));
 	self->addr = region.addr;
-	debugfs_path(u.path, sizeof(u.path), self->session.node);
 	ASSERT_EQ(0,
 		  inject(self, LOOPBACK_FAULT_DELAY, VIRTIO_GPU_CMD_RESOURCE_CREATE_USERPTR, 500));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, unmap_when_creating, &u));
@@ -1671,12 +1651,12 @@ TEST_F(life, waiting_for_states)
 	uint64_t started;
 
 	ASSERT_EQ(0, register_memory(self, ANON, 0));
-	EXPECT_EQ(0, vg_userptr_wait(fd, self->bo.handle, LIVE, 0));
+	EXPECT_EQ(0, vg_userptr_wait(fd, self->bo.handle, 0, 0));
 	EXPECT_EQ(-ETIME, vg_userptr_wait(fd, self->bo.handle, REVOKED, 0));
+	EXPECT_EQ(-ETIME, vg_userptr_wait(fd, self->bo.handle, RELEASED, 0));
 	started = vg_now_us();
 	EXPECT_EQ(-ETIME, vg_userptr_wait(fd, self->bo.handle, REVOKED, 100));
 	EXPECT_LE(100000, vg_now_us() - started);
-	EXPECT_EQ(-EINVAL, vg_userptr_wait(fd, self->bo.handle, RELEASED + 1, 0));
 
 	/* The device takes its time: revoked at once, released when it answers. */
 	ASSERT_EQ(0,
@@ -1705,49 +1685,75 @@ TEST_F(life, closed_while_being_revoked)
 	EXPECT_EQ(1, destroyed(self));
 }
 
-static int has_event(int fd, int timeout_ms)
-{
-	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+/* A submission that waits for a fence of another context. */
+struct waiting_submit {
+	pthread_t thread;
+	struct vg *vg;
+	uint32_t handle;
+	int fence;
+	int ret;
+	uint64_t returned;
+};
 
-	return poll(&pfd, 1, timeout_ms);
+static void *submit_after_fence(void *opaque)
+{
+	struct waiting_submit *submit = opaque;
+	struct loopback_submit command = {
+		.magic = htole32(LOOPBACK_MAGIC),
+		.nr_commands = htole32(1),
+	};
+	struct drm_virtgpu_execbuffer arg = {
+		.flags = VIRTGPU_EXECBUF_FENCE_FD_IN | VIRTGPU_EXECBUF_RING_IDX,
+		.size = sizeof(command),
+		.command = (uintptr_t)&command,
+		.bo_handles = (uintptr_t)&submit->handle,
+		.num_bo_handles = 1,
+		.fence_fd = submit->fence,
+	};
+
+	submit->ret = vg_ioctl(submit->vg->fd, DRM_IOCTL_VIRTGPU_EXECBUFFER, &arg);
+	submit->returned = vg_now_us();
+	return NULL;
 }
 
-TEST_F(life, event)
-{
-	struct drm_virtgpu_event_userptr event;
-	int fd = self->session.vg.fd;
+#define FENCE_MS 1500
 
-	ASSERT_EQ(0, register_memory(self, ANON, VIRTGPU_USERPTR_EVENT));
-	ASSERT_EQ(0, settle(self));
-	EXPECT_EQ(0, has_event(fd, 0));
-	ASSERT_EQ(0, madvise(self->addr, PAGE, MADV_DONTNEED));
-	ASSERT_EQ(1, has_event(fd, patience()));
-	ASSERT_EQ(sizeof(event), read(fd, &event, sizeof(event)));
-	EXPECT_EQ(VIRTGPU_EVENT_USERPTR_REVOKED, event.base.type);
-	EXPECT_EQ(sizeof(event), event.base.length);
-	EXPECT_EQ(self->bo.handle, event.bo_handle);
-	EXPECT_EQ(self->bo.res, event.res_handle);
-	EXPECT_EQ((uintptr_t)self->addr, event.addr);
-	EXPECT_EQ(self->size, event.size);
-	/* Once. */
-	ASSERT_EQ(0, munmap(self->addr, self->size));
-	expect_revoked(_metadata, self);
-	EXPECT_EQ(0, has_event(fd, 0));
-}
-
-TEST_F(life, no_event_without_the_flag_or_the_handle)
+/* Nobody may submit with what was revoked, not even who asked before. */
+TEST_F(life, revoked_while_a_submission_waits_for_its_fence)
 {
-	int fd = self->session.vg.fd;
+	const struct vg_fault slow = {
+		.fault = LOOPBACK_FAULT_DELAY,
+		.command = VIRTIO_GPU_CMD_SUBMIT_3D,
+		.param = FENCE_MS,
+	};
+	struct waiting_submit submit = { .vg = &self->session.vg };
+	struct loopback_command fill = { .op = htole32(LOOPBACK_OP_FILL) };
+	struct vg other;
+	uint64_t started;
 
 	ASSERT_EQ(0, register_memory(self, ANON, 0));
-	ASSERT_EQ(0, munmap(self->addr, self->size));
+	submit.handle = self->bo.handle;
+	ASSERT_EQ(0, vg_open(&other, self->session.node, 1));
+	ASSERT_EQ(0, vg_inject(&other, &slow));
+	fill.dst_res = htole32(other.result.res);
+	started = vg_now_us();
+	ASSERT_EQ(0, vg_submit(&other, 0, &fill, 1, NULL, 0, &submit.fence));
+	ASSERT_EQ(0, pthread_create(&submit.thread, NULL, submit_after_fence, &submit));
+	/* One thread of this process runs, and it is this one. */
+	ASSERT_EQ(0, wait_sleeping(getpid(), 1, SETTLE_MS));
+	ASSERT_EQ(0, munmap(self->addr, PAGE));
+	ASSERT_EQ(0, vg_userptr_wait(self->session.vg.fd, self->bo.handle, REVOKED, 0));
+	EXPECT_GT(FENCE_MS * 1000, vg_now_us() - started)
+	{
+		TH_LOG("too late: the fence may have signalled before");
+	}
+	ASSERT_EQ(0, pthread_join(submit.thread, NULL));
+	EXPECT_EQ(-EFAULT, submit.ret);
+	/* It did wait. */
+	EXPECT_LE(FENCE_MS * 1000, submit.returned - started);
+	EXPECT_EQ(0, vg_wait_fence(submit.fence, VG_TIMEOUT_MS));
+	vg_close(&other);
 	expect_revoked(_metadata, self);
-	EXPECT_EQ(0, has_event(fd, 0));
-	ASSERT_EQ(0, register_memory(self, ANON, VIRTGPU_USERPTR_EVENT));
-	EXPECT_EQ(0, vg_bo_close(fd, self->bo.handle));
-	ASSERT_EQ(0, munmap(self->addr, self->size));
-	ASSERT_EQ(0, settle(self));
-	EXPECT_EQ(0, has_event(fd, 0));
 }
 
 TEST_F(life, keep)

@@ -3,9 +3,9 @@
  * userptr-lifecycle-test: driver, device and guest come and go
  *
  * What User-Mode Linux has not: the driver as a module that is unloaded, a
- * device on a PCI bus that it is unbound from, a guest that is suspended,
- * hibernated and shut down, and a device process that is stopped altogether.
- * Runs in the guest, as root, with one device.
+ * device on a PCI bus that it is unbound from, a guest that is shut down, and a
+ * device process that is stopped altogether.  A guest that sleeps is in
+ * userptr-sleep-test.  Runs in the guest, as root, with one device.
  *
  * Invariant: see userptr-test-session.h.  Every test that takes the driver or
  * the device away brings it back.
@@ -25,8 +25,6 @@
 #define MODULE "virtio_gpu"
 #define MODULE_FILE "/modules/virtio_gpu.ko"
 #define PCI_DRIVER "/sys/bus/pci/drivers/virtio-pci/"
-#define PM_TEST "/sys/power/pm_test"
-#define PM_STATE "/sys/power/state"
 /* What must not wait for the device takes no longer than this. */
 #define BOUND_US 5000000
 #define PAGES 64
@@ -37,7 +35,6 @@ FIXTURE(lifecycle)
 	struct region region;
 	/* Of the device on the PCI bus. */
 	char address[32];
-	bool power;
 };
 
 /* The PCI device that the render node belongs to. */
@@ -58,7 +55,6 @@ static int pci_address(const char *node, char *address, size_t len)
 FIXTURE_SETUP(lifecycle)
 {
 	memset(&self->region, 0, sizeof(self->region));
-	self->power = false;
 	session_begin(_metadata, &self->session, "MAIN");
 	if (!self->session.node)
 		return;
@@ -69,8 +65,6 @@ FIXTURE_SETUP(lifecycle)
 
 FIXTURE_TEARDOWN(lifecycle)
 {
-	if (self->power)
-		EXPECT_EQ(0, write_file(PM_TEST, "none"));
 	session_end(_metadata, &self->session);
 	region_free(&self->region);
 }
@@ -226,63 +220,6 @@ TEST_F_TIMEOUT(lifecycle, pci_unbound_and_bound, 120)
 		reopen(_metadata, session);
 		use(_metadata, session, region);
 	}
-}
-
-/* ---- suspend and hibernate --------------------------------------------------- */
-
-/*
- * "devices": suspend them, wait some seconds, resume them; nothing has to wake
- * the guest then.
- */
-static void refused_while_registered(struct __test_metadata *_metadata, struct session *session,
-				     const struct region *region, const char *state)
-{
-	struct vg_bo bo;
-
-	ASSERT_EQ(0, write_file(PM_TEST, "devices"));
-	ASSERT_EQ(0, create(session, region, 0, &bo));
-	EXPECT_EQ(-EBUSY, write_file(PM_STATE, state));
-	/* Refused, and nothing happened: the host still sees this memory. */
-	EXPECT_EQ((long)(region->size / 1024), vg_status_kib("VmPin"));
-	region_fill(region, 34);
-	EXPECT_TRUE(same_digest(&session->vg, bo.res, region->addr, region->size));
-	EXPECT_EQ(0, vg_fill(&session->vg, bo.res, 0, PAGE, 0x77));
-	EXPECT_EQ(0x77, region->addr[PAGE - 1]);
-	EXPECT_EQ(0, vg_bo_close(session->vg.fd, bo.handle));
-	ASSERT_EQ(0, wait_no_resources(&session->vg, SETTLE_MS));
-	ASSERT_EQ(0, vg_wait_status_kib("VmPin", 0, SETTLE_MS));
-	use(_metadata, session, region);
-	ASSERT_EQ(0, wait_no_resources(&session->vg, SETTLE_MS));
-	ASSERT_EQ(0, vg_wait_status_kib("VmPin", 0, SETTLE_MS));
-}
-
-/*
- * The driver restores nothing of a device that was suspended: only one that
- * was bound again works.
- */
-static void allowed_after_that(struct __test_metadata *_metadata, struct session *session,
-			       const struct region *region, const char *address, const char *state)
-{
-	vg_close(&session->vg);
-	EXPECT_EQ(0, write_file(PM_STATE, state));
-	ASSERT_EQ(0, write_file(PCI_DRIVER "unbind", address));
-	ASSERT_EQ(0, write_file(PCI_DRIVER "bind", address));
-	reopen(_metadata, session);
-	use(_metadata, session, region);
-}
-
-TEST_F_TIMEOUT(lifecycle, suspend, 180)
-{
-	self->power = true;
-	refused_while_registered(_metadata, &self->session, &self->region, "freeze");
-	allowed_after_that(_metadata, &self->session, &self->region, self->address, "freeze");
-}
-
-TEST_F_TIMEOUT(lifecycle, hibernate, 180)
-{
-	self->power = true;
-	refused_while_registered(_metadata, &self->session, &self->region, "disk");
-	allowed_after_that(_metadata, &self->session, &self->region, self->address, "disk");
 }
 
 /* ---- processes that are killed ------------------------------------------------ */

@@ -116,6 +116,19 @@ static inline int stats_since(struct session *session, struct loopback_stats *de
 	return ret;
 }
 
+/* Wait until the device has got that many userptr commands, ever. */
+static inline int wait_commands(struct session *session, uint64_t commands)
+{
+	uint64_t end = vg_now_us() + SETTLE_MS * 1000ull;
+	struct loopback_stats stats;
+	int ret;
+
+	do {
+		ret = vg_stats(&session->vg, &stats);
+	} while (!ret && stats.userptr_commands < commands && vg_now_us() < end);
+	return ret ?: stats.userptr_commands < commands ? -ETIME : 0;
+}
+
 /* Nothing may have gone to the device, and nothing may be pinned. */
 static inline void expect_untouched(struct __test_metadata *_metadata, struct session *session)
 {

@@ -4,8 +4,10 @@
  *
  * See userptr-test-util.h.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <grp.h>
 #include <openssl/evp.h>
 #include <signal.h>
@@ -406,6 +408,142 @@ int wait_file_contains(const char *path, const char *text, int timeout_ms)
 }
 
 /**
+ * kmsg_open() - the kernel's log, from now on
+ *
+ * Return: a descriptor for kmsg_says() or a negative errno.
+ */
+int kmsg_open(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (lseek(fd, 0, SEEK_END) < 0) {
+		close(fd);
+		return -ESPIPE;
+	}
+	return fd;
+}
+
+/**
+ * kmsg_says() - was this logged since kmsg_open() or the last time?
+ * @fd: of kmsg_open()
+ * @text: what
+ *
+ * Return: true if so.
+ */
+bool kmsg_says(int fd, const char *text)
+{
+	bool found = false;
+	char line[2048];
+	ssize_t got;
+
+	/* A line a read; EPIPE: some were lost, and there are more. */
+	while ((got = read(fd, line, sizeof(line) - 1)) > 0 || (got < 0 && errno == EPIPE)) {
+		line[got > 0 ? got : 0] = '\0';
+		found = found || strstr(line, text);
+	}
+	return found;
+}
+
+/**
+ * pause_for_look() - let the driver look at memory that it suspects
+ *
+ * It looks at the same resource again only after 10 ms.  That it finds nothing
+ * wrong cannot be waited for.
+ */
+void pause_for_look(void)
+{
+	const struct timespec pause = { .tv_nsec = 25 * 1000 * 1000 };
+
+	nanosleep(&pause, NULL);
+}
+
+/* The state letter of a thread, 0 if it cannot be read. */
+static char thread_state(const char *path)
+{
+	char line[256] = "", *end;
+	FILE *file = fopen(path, "re");
+
+	if (!file)
+		return 0;
+	if (!fgets(line, sizeof(line), file))
+		line[0] = '\0';
+	fclose(file);
+	/* Behind the name, in which anything can be. */
+	end = strrchr(line, ')');
+	return end && end[1] ? end[2] : 0;
+}
+
+/* Threads of process @pid that sleep in the kernel. */
+static unsigned int count_sleeping(pid_t pid)
+{
+	struct dirent *entry;
+	unsigned int nr = 0;
+	char path[400];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/stat", pid, entry->d_name);
+		nr += thread_state(path) == 'S';
+	}
+	if (dir)
+		closedir(dir);
+	return nr;
+}
+
+/**
+ * wait_sleeping() - wait until so many threads of a process sleep
+ * @pid: process
+ * @threads: how many, or more
+ * @timeout_ms: how long
+ *
+ * Nothing says that a thread has begun to wait in an ioctl but its state.
+ *
+ * Return: 0 or -ETIME.
+ */
+int wait_sleeping(pid_t pid, unsigned int threads, int timeout_ms)
+{
+	uint64_t end = vg_now_us() + timeout_ms * 1000ull;
+
+	while (count_sleeping(pid) < threads) {
+		if (vg_now_us() > end)
+			return -ETIME;
+		pause_briefly();
+	}
+	return 0;
+}
+
+/**
+ * virtio_device_name() - the device that virtio_gpu drives, the only one
+ * @name: out, as to be written to VIRTIO_DRIVER "unbind"
+ * @len: bytes of @name
+ *
+ * Return: 0 or a negative errno.
+ */
+int virtio_device_name(char *name, size_t len)
+{
+	struct dirent *entry;
+	DIR *dir = opendir(VIRTIO_DRIVER);
+	int ret = -ENODEV;
+
+	if (!dir)
+		return -errno;
+	while ((entry = readdir(dir))) {
+		if (strncmp(entry->d_name, "virtio", 6))
+			continue;
+		snprintf(name, len, "%.60s", entry->d_name);
+		ret = 0;
+	}
+	closedir(dir);
+	return ret;
+}
+
+/**
  * run_child() - run a function in a process of its own
  * @body: its result, 0 to 125, becomes the exit status
  * @arg: its argument
@@ -498,4 +636,30 @@ int ask_host(const char *request)
 	if (!fgets(answer, sizeof(answer), stdin))
 		return -EIO;
 	return strcmp(answer, "host: ok\n") ? -EREMOTEIO : 0;
+}
+
+/**
+ * can_look_up() - does the kernel have pinned_page_lookup()?
+ *
+ * The driver says by what it checks what MMU_NOTIFY_CLEAR was about.  Without
+ * that function it is ignored for shmem, hugetlb and memory without access.
+ *
+ * Return: true if so.
+ */
+bool can_look_up(void)
+{
+	char line[256] = "";
+	glob_t found = { 0 };
+	FILE *file;
+
+	if (!glob("/sys/kernel/debug/dri/*/virtio-gpu-userptr", 0, NULL, &found)) {
+		file = fopen(found.gl_pathv[0], "re");
+		if (file) {
+			if (!fgets(line, sizeof(line), file))
+				line[0] = 0;
+			fclose(file);
+		}
+	}
+	globfree(&found);
+	return strstr(line, "pinned_page_lookup");
 }

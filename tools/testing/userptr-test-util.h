@@ -19,6 +19,8 @@
 #define HUGE_PAGE (512 * PAGE)
 #define KIB(n) ((n)*1024ul)
 #define MIB(n) ((n)*1024ul * 1024)
+/* Where a device is unbound from its driver; nothing leads there from its node. */
+#define VIRTIO_DRIVER "/sys/bus/virtio/drivers/virtio_gpu/"
 /* For everything that the kernel or the device does on its own. */
 #define SETTLE_MS 10000
 
@@ -55,16 +57,22 @@ int wait_no_resources(struct vg *vg, int timeout_ms);
 int write_file(const char *path, const char *text);
 bool file_contains(const char *path, const char *text);
 int wait_file_contains(const char *path, const char *text, int timeout_ms);
+int kmsg_open(void);
+bool kmsg_says(int fd, const char *text);
 
 pid_t run_child(int (*body)(void *arg), void *arg);
 int wait_child(pid_t pid, int timeout_ms, int *status);
 int child_result(pid_t pid);
+void pause_for_look(void);
 int become_user(uid_t uid, uint64_t memlock);
+int wait_sleeping(pid_t pid, unsigned int threads, int timeout_ms);
+int virtio_device_name(char *name, size_t len);
 
 /*
  * Have scripts/qemu-run do something on the host, and wait for it: 0, -EREMOTEIO
  * if it could not, -EIO if nobody answers.
  */
 int ask_host(const char *request);
+bool can_look_up(void);
 
 #endif /* USERPTR_TEST_UTIL_H */

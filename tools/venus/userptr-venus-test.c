@@ -661,9 +661,9 @@ CASE(freed_while_the_fence_is_pending)
 	ASSERT_EQ(registration.info.addr, (uintptr_t)again);
 	memset(again, GUARD, MIB(1));
 	EXPECT_EQ(0, vg_userptr_wait(registration.fd, registration.handle,
-				     VIRTGPU_USERPTR_STATE_REVOKED, SETTLE_MS));
+				     VIRTGPU_USERPTR_INFO_WAIT_REVOKED, SETTLE_MS));
 	EXPECT_EQ(-ETIME, vg_userptr_wait(registration.fd, registration.handle,
-					  VIRTGPU_USERPTR_STATE_RELEASED, 300));
+					  VIRTGPU_USERPTR_INFO_WAIT_RELEASED, 300));
 	EXPECT_EQ(0, vg_wait_status_kib("VmPin", 1024 + 4, SETTLE_MS));
 	EXPECT_VK(VK_TIMEOUT, vkc_wait(&self->gpu.vkc, &job, 0));
 

@@ -24,7 +24,7 @@ static bool has_userptr(int fd)
 {
 	uint64_t value;
 
-	return !vg_getparam(fd, VIRTGPU_PARAM_USERPTR, &value) && value == 1;
+	return !vg_getparam(fd, VIRTGPU_PARAM_USERPTR, &value) && value;
 }
 
 /**
