@@ -1,29 +1,35 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * virtio-gpu userptr resources: tests of what is pure arithmetic
  *
- * Ranges, the device's limits and answers, states, and how a scatterlist is cut
- * into commands.  No process, no device, and nothing here sleeps.
+ * Ranges, the device's limits and answers, states, and the encoding of runs.  No
+ * process, no device, and nothing here sleeps.
  */
 
 #include <kunit/test.h>
 
-#include <linux/scatterlist.h>
-#include <linux/slab.h>
+#include <linux/module.h>
 
 #include "../virtgpu_userptr.h"
 
 /* The expected outcome where an address or size does not fit 32 bits. */
 #define ON_64BIT(ret)	(IS_ENABLED(CONFIG_64BIT) ? (ret) : -EFAULT)
 
-struct range_case {
+/**
+ * struct userptr_test_range_case - a range, as user space gives it
+ * @name: of the case
+ * @addr: address
+ * @size: bytes
+ * @expected: what virtio_gpu_userptr_check_range() makes of it
+ */
+struct userptr_test_range_case {
 	const char *name;
 	u64 addr;
 	u64 size;
 	int expected;
 };
 
-static const struct range_case range_cases[] = {
+static const struct userptr_test_range_case userptr_test_range_cases[] = {
 	{ "nothing at 0", 0, 0, -EINVAL },
 	{ "nothing", PAGE_SIZE, 0, -EINVAL },
 	{ "nothing at the end", -(u64)PAGE_SIZE, 0, -EINVAL },
@@ -56,23 +62,29 @@ static const struct range_case range_cases[] = {
 	{ "2^32 + 1 pages", PAGE_SIZE, BIT_ULL(32 + PAGE_SHIFT) + PAGE_SIZE, ON_64BIT(-E2BIG) },
 };
 
-KUNIT_ARRAY_PARAM_DESC(range, range_cases, name);
+KUNIT_ARRAY_PARAM_DESC(userptr_test_range, userptr_test_range_cases, name);
 
-static void test_check_range(struct kunit *test)
+static void userptr_test_check_range(struct kunit *test)
 {
-	const struct range_case *c = test->param_value;
+	const struct userptr_test_range_case *c = test->param_value;
 
 	KUNIT_EXPECT_EQ_MSG(test, virtio_gpu_userptr_check_range(c->addr, c->size), c->expected,
 			    "addr 0x%llx size 0x%llx", c->addr, c->size);
 }
 
-struct errno_case {
+/**
+ * struct userptr_test_errno_case - an answer
+ * @name: of the case
+ * @type: of the answer
+ * @expected: what it means
+ */
+struct userptr_test_errno_case {
 	const char *name;
 	u32 type;
 	int expected;
 };
 
-static const struct errno_case errno_cases[] = {
+static const struct userptr_test_errno_case userptr_test_errno_cases[] = {
 	{ "OK_NODATA", VIRTIO_GPU_RESP_OK_NODATA, 0 },
 	{ "ERR_UNSPEC", VIRTIO_GPU_RESP_ERR_UNSPEC, -EIO },
 	{ "ERR_OUT_OF_MEMORY", VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY, -ENOMEM },
@@ -82,7 +94,7 @@ static const struct errno_case errno_cases[] = {
 	{ "ERR_INVALID_PARAMETER", VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER, -EINVAL },
 	{ "ERR_LIMIT", VIRTIO_GPU_RESP_ERR_LIMIT, -ENOSPC },
 	{ "ERR_UNSUPPORTED", VIRTIO_GPU_RESP_ERR_UNSUPPORTED, -EOPNOTSUPP },
-	{ "never answered", 0, -ENODEV },
+	{ "nothing written", 0, -EIO },
 	{ "OK with data", VIRTIO_GPU_RESP_OK_DISPLAY_INFO, -EIO },
 	{ "OK with the limits", VIRTIO_GPU_RESP_OK_USERPTR_INFO, -EIO },
 	{ "a command", VIRTIO_GPU_CMD_RESOURCE_CREATE_USERPTR, -EIO },
@@ -91,16 +103,16 @@ static const struct errno_case errno_cases[] = {
 	{ "all bits", U32_MAX, -EIO },
 };
 
-KUNIT_ARRAY_PARAM_DESC(errno, errno_cases, name);
+KUNIT_ARRAY_PARAM_DESC(userptr_test_errno, userptr_test_errno_cases, name);
 
-static void test_errno(struct kunit *test)
+static void userptr_test_errno(struct kunit *test)
 {
-	const struct errno_case *c = test->param_value;
+	const struct userptr_test_errno_case *c = test->param_value;
 
 	KUNIT_EXPECT_EQ(test, virtio_gpu_userptr_errno(c->type), c->expected);
 }
 
-static void test_transitions(struct kunit *test)
+static void userptr_test_transitions(struct kunit *test)
 {
 	static const bool arrows[4][4] = {
 		[VIRTIO_GPU_USERPTR_CREATING] = {
@@ -124,7 +136,21 @@ static void test_transitions(struct kunit *test)
 					    arrows[from][to], "from %u to %u", from, to);
 }
 
-struct info_case {
+/**
+ * struct userptr_test_info_case - what a device says of itself
+ * @name: of the case
+ * @max_size: its answer
+ * @mask: rdonly_capset_mask of its answer
+ * @max_entries: its answer
+ * @max_segments: its answer
+ * @alignment: its answer
+ * @flags: its answer
+ * @expected: what virtio_gpu_userptr_check_info() makes of it
+ * @expected_size: limit, if that is 0
+ * @expected_mask: likewise
+ * @expected_alignment: likewise; 0 for a page
+ */
+struct userptr_test_info_case {
 	const char *name;
 	u64 max_size;
 	u64 mask;
@@ -135,17 +161,24 @@ struct info_case {
 	int expected;
 	u64 expected_size;
 	u64 expected_mask;
+	u32 expected_alignment;
 };
 
 #define RDONLY VIRTIO_GPU_USERPTR_INFO_RDONLY
 
-static const struct info_case info_cases[] = {
+static const struct userptr_test_info_case userptr_test_info_cases[] = {
 	{ "smallest", PAGE_SIZE, 0, 1, 1, PAGE_SIZE, 0, 0, PAGE_SIZE, 0 },
 	{ "alignment 1", PAGE_SIZE, 0, 1, 1, 1, 0, 0, PAGE_SIZE, 0 },
 	{ "alignment 0", PAGE_SIZE, 0, 1, 1, 0, 0, -EINVAL },
 	{ "alignment 3", PAGE_SIZE, 0, 1, 1, 3, 0, -EINVAL },
 	{ "alignment a page less 1", PAGE_SIZE, 0, 1, 1, PAGE_SIZE - 1, 0, -EINVAL },
-	{ "alignment two pages", 8 * PAGE_SIZE, 0, 1, 1, 2 * PAGE_SIZE, 0, -EINVAL },
+	{ "alignment two pages", 9 * PAGE_SIZE, 0, 1, 1, 2 * PAGE_SIZE, 0, 0, 8 * PAGE_SIZE, 0,
+	  2 * PAGE_SIZE },
+	{ "alignment 64 KiB", SZ_1M, 0, 1, 1, SZ_64K, 0, 0, SZ_1M, 0, SZ_64K },
+	{ "alignment 2 MiB", SZ_1G + SZ_1M, 0, 1, 1, SZ_2M, 0, 0, SZ_1G, 0, SZ_2M },
+	{ "alignment 2 MiB, size 1 MiB", SZ_1M, 0, 1, 1, SZ_2M, 0, -EINVAL },
+	{ "alignment 3 MiB", SZ_1G, 0, 1, 1, SZ_1M | SZ_2M, 0, -EINVAL },
+	{ "alignment 4 MiB", SZ_1G, 0, 1, 1, SZ_4M, 0, -EINVAL },
 	{ "alignment 2^31", 8 * PAGE_SIZE, 0, 1, 1, BIT(31), 0, -EINVAL },
 	{ "no entries", PAGE_SIZE, 0, 0, 1, PAGE_SIZE, 0, -EINVAL },
 	{ "no segments", PAGE_SIZE, 0, 1, 0, PAGE_SIZE, 0, -EINVAL },
@@ -166,11 +199,11 @@ static const struct info_case info_cases[] = {
 	  PAGE_SIZE, 0 },
 };
 
-KUNIT_ARRAY_PARAM_DESC(info, info_cases, name);
+KUNIT_ARRAY_PARAM_DESC(userptr_test_info, userptr_test_info_cases, name);
 
-static void test_check_info(struct kunit *test)
+static void userptr_test_check_info(struct kunit *test)
 {
-	const struct info_case *c = test->param_value;
+	const struct userptr_test_info_case *c = test->param_value;
 	struct virtio_gpu_resp_userptr_info info = {
 		.hdr.type = cpu_to_le32(VIRTIO_GPU_RESP_OK_USERPTR_INFO),
 		.flags = cpu_to_le32(c->flags),
@@ -191,172 +224,81 @@ static void test_check_info(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, limits.rdonly_capsets, c->expected_mask);
 	KUNIT_EXPECT_EQ(test, limits.max_entries, c->max_entries);
 	KUNIT_EXPECT_EQ(test, limits.max_segments, c->max_segments);
+	KUNIT_EXPECT_EQ(test, limits.alignment, c->expected_alignment ?: PAGE_SIZE);
 }
 
-static struct kunit_case pure_cases[] = {
-	KUNIT_CASE_PARAM(test_check_range, range_gen_params),
-	KUNIT_CASE_PARAM(test_errno, errno_gen_params),
-	KUNIT_CASE(test_transitions),
-	KUNIT_CASE_PARAM(test_check_info, info_gen_params),
-	{}
-};
-
-static struct kunit_suite pure_suite = {
-	.name = "virtio_gpu_userptr_pure",
-	.test_cases = pure_cases,
-};
-
-/* Pages that the scatterlists of the tests below point to, in turn. */
-#define FILL_PAGES 8
-
-struct fill_case {
+/**
+ * struct userptr_test_state_case - a state of the driver's
+ * @name: of the case
+ * @state: it
+ * @unpinned: and the pages have been given back
+ * @expected: what user space sees
+ */
+struct userptr_test_state_case {
 	const char *name;
-	u32 segments;
-	u32 max;
+	enum virtio_gpu_userptr_state state;
+	bool unpinned;
+	u32 expected;
 };
 
-static const struct fill_case fill_cases[] = {
-	{ "1 segment", 1, 4096 },
-	{ "1 segment, 1 at a time", 1, 1 },
-	{ "2 segments, 1 at a time", 2, 1 },
-	{ "300 segments, 1 at a time", 300, 1 },
-	{ "300 segments, 7 at a time", 300, 7 },
-	{ "4095 segments", 4095, 4096 },
-	{ "4096 segments", 4096, 4096 },
-	{ "4097 segments", 4097, 4096 },
-	{ "8192 segments", 8192, 4096 },
-	{ "8193 segments", 8193, 4096 },
-	{ "4097 segments, 4095 at a time", 4097, 4095 },
-	{ "4097 segments, all at a time", 4097, U32_MAX },
+static const struct userptr_test_state_case userptr_test_state_cases[] = {
+	{ "CREATING", VIRTIO_GPU_USERPTR_CREATING, false, VIRTGPU_USERPTR_STATE_LIVE },
+	{ "LIVE", VIRTIO_GPU_USERPTR_LIVE, false, VIRTGPU_USERPTR_STATE_LIVE },
+	{ "REVOKING", VIRTIO_GPU_USERPTR_REVOKING, false, VIRTGPU_USERPTR_STATE_REVOKED },
+	{ "DEAD, still pinned", VIRTIO_GPU_USERPTR_DEAD, false, VIRTGPU_USERPTR_STATE_REVOKED },
+	{ "DEAD", VIRTIO_GPU_USERPTR_DEAD, true, VIRTGPU_USERPTR_STATE_RELEASED },
 };
 
-KUNIT_ARRAY_PARAM_DESC(fill, fill_cases, name);
+KUNIT_ARRAY_PARAM_DESC(userptr_test_state, userptr_test_state_cases, name);
 
-/* Lengths repeat every 5 entries and pages every 8: no two neighbours alike. */
-static u32 fill_length(u32 i)
+static void userptr_test_uapi_state(struct kunit *test)
 {
-	return (i % 5 + 1) * PAGE_SIZE;
+	const struct userptr_test_state_case *c = test->param_value;
+	struct virtio_gpu_object_userptr *userptr = kunit_kzalloc(test, sizeof(*userptr),
+								  GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, userptr);
+	userptr->state = c->state;
+	userptr->unpinned = c->unpinned;
+	KUNIT_EXPECT_EQ(test, virtio_gpu_userptr_uapi_state(userptr), c->expected);
 }
 
-static void free_fill_table(void *sgt)
+/* What a run can say, and that its length fits the wire. */
+static void userptr_test_run(struct kunit *test)
 {
-	sg_free_table(sgt);
-}
+	static const u64 pfns[] = { 0, 1, BIT_ULL(32) - 1, BIT_ULL(52 - PAGE_SHIFT) - 1 };
+	const unsigned long pages[] = { 1, 2, 512, VIRTIO_GPU_USERPTR_RUN_MAX };
+	unsigned int i, j;
 
-static struct sg_table *fill_table(struct kunit *test, struct page *pages, u32 segments)
-{
-	struct sg_table *sgt = kunit_kzalloc(test, sizeof(*sgt), GFP_KERNEL);
-	struct scatterlist *sg;
-	int i;
+	KUNIT_EXPECT_GE(test, VIRTIO_GPU_USERPTR_RUN_MAX, SZ_1G >> PAGE_SHIFT);
+	KUNIT_EXPECT_LE(test, (u64)VIRTIO_GPU_USERPTR_RUN_MAX << PAGE_SHIFT, (u64)U32_MAX);
+	for (i = 0; i < ARRAY_SIZE(pfns); i++) {
+		for (j = 0; j < ARRAY_SIZE(pages); j++) {
+			u64 run = pfns[i] << VIRTIO_GPU_USERPTR_RUN_BITS | pages[j];
 
-	KUNIT_ASSERT_NOT_NULL(test, sgt);
-	/* More entries than fit a page are chained by this. */
-	KUNIT_ASSERT_EQ(test, sg_alloc_table(sgt, segments, GFP_KERNEL), 0);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_fill_table, sgt), 0);
-	for_each_sgtable_sg(sgt, sg, i)
-		sg_set_page(sg, pages + i % FILL_PAGES, fill_length(i), 0);
-	return sgt;
-}
-
-static void free_fill_pages(void *pages)
-{
-	__free_pages(pages, get_order(FILL_PAGES * PAGE_SIZE));
-}
-
-static struct page *fill_pages(struct kunit *test)
-{
-	struct page *pages = alloc_pages(GFP_KERNEL, get_order(FILL_PAGES * PAGE_SIZE));
-
-	KUNIT_ASSERT_NOT_NULL(test, pages);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_fill_pages, pages), 0);
-	return pages;
-}
-
-/* Compare without an expectation for each field of thousands of entries. */
-static bool entry_right(const struct virtio_gpu_mem_entry *ent, struct page *pages, u32 i)
-{
-	return le64_to_cpu(ent->addr) == page_to_phys(pages + i % FILL_PAGES) &&
-	       le32_to_cpu(ent->length) == fill_length(i) && !ent->padding;
-}
-
-static void test_fill(struct kunit *test)
-{
-	const struct fill_case *c = test->param_value;
-	struct page *pages = fill_pages(test);
-	struct virtio_gpu_userptr_cursor cursor = {
-		.sg = fill_table(test, pages, c->segments)->sgl,
-		.left = c->segments,
-	};
-	struct virtio_gpu_mem_entry *ents;
-	u32 room = min(c->max, c->segments), seen = 0, nr, i;
-	u64 offset = 0;
-
-	/* One more than there is room: it must stay as it is. */
-	ents = kunit_kmalloc_array(test, room + 1, sizeof(*ents), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, ents);
-
-	while (seen < c->segments) {
-		memset(ents, 0xa5, (room + 1) * sizeof(*ents));
-		nr = virtio_gpu_userptr_fill(&cursor, ents, c->max);
-		KUNIT_ASSERT_EQ(test, nr, min(c->max, c->segments - seen));
-		for (i = 0; i < nr; i++) {
-			KUNIT_ASSERT_TRUE_MSG(test, entry_right(&ents[i], pages, seen + i),
-					      "entry %u", seen + i);
-			offset += fill_length(seen + i);
+			KUNIT_EXPECT_EQ(test, virtio_gpu_userptr_run_pages(run), pages[j]);
+			KUNIT_EXPECT_EQ(test, virtio_gpu_userptr_run_pfn(run), pfns[i]);
 		}
-		KUNIT_ASSERT_EQ(test, le32_to_cpu(ents[nr].padding), 0xa5a5a5a5);
-		seen += nr;
-		KUNIT_ASSERT_EQ(test, cursor.left, c->segments - seen);
-		KUNIT_ASSERT_EQ(test, cursor.offset, offset);
 	}
-
-	KUNIT_EXPECT_EQ(test, virtio_gpu_userptr_fill(&cursor, ents, c->max), 0);
-	KUNIT_EXPECT_EQ(test, cursor.offset, offset);
 }
 
-static void test_fill_nothing(struct kunit *test)
-{
-	struct page *pages = fill_pages(test);
-	struct virtio_gpu_userptr_cursor cursor = {
-		.sg = fill_table(test, pages, 3)->sgl,
-		.left = 3,
-	};
-
-	KUNIT_EXPECT_EQ(test, virtio_gpu_userptr_fill(&cursor, NULL, 0), 0);
-	KUNIT_EXPECT_EQ(test, cursor.left, 3);
-	KUNIT_EXPECT_EQ(test, cursor.offset, 0);
-	KUNIT_EXPECT_PTR_EQ(test, sg_page(cursor.sg), pages);
-}
-
-/* Two of the largest segments: the offset needs more than 32 bits. */
-static void test_fill_largest(struct kunit *test)
-{
-	struct page *pages = fill_pages(test);
-	struct sg_table *sgt = fill_table(test, pages, 2);
-	struct virtio_gpu_userptr_cursor cursor = { .sg = sgt->sgl, .left = 2 };
-	struct virtio_gpu_mem_entry ents[2];
-
-	KUNIT_EXPECT_EQ(test, VIRTIO_GPU_USERPTR_MAX_SEGMENT, U32_MAX - PAGE_SIZE + 1);
-	sgt->sgl[0].length = VIRTIO_GPU_USERPTR_MAX_SEGMENT;
-	sgt->sgl[1].length = VIRTIO_GPU_USERPTR_MAX_SEGMENT;
-
-	KUNIT_ASSERT_EQ(test, virtio_gpu_userptr_fill(&cursor, ents, 2), 2);
-	KUNIT_EXPECT_EQ(test, le32_to_cpu(ents[0].length), VIRTIO_GPU_USERPTR_MAX_SEGMENT);
-	KUNIT_EXPECT_EQ(test, le32_to_cpu(ents[1].length), VIRTIO_GPU_USERPTR_MAX_SEGMENT);
-	KUNIT_EXPECT_EQ(test, le64_to_cpu(ents[1].addr), page_to_phys(pages + 1));
-	KUNIT_EXPECT_EQ(test, cursor.offset, 2ULL * VIRTIO_GPU_USERPTR_MAX_SEGMENT);
-}
-
-static struct kunit_case fill_suite_cases[] = {
-	KUNIT_CASE_PARAM(test_fill, fill_gen_params),
-	KUNIT_CASE(test_fill_nothing),
-	KUNIT_CASE(test_fill_largest),
+static struct kunit_case userptr_test_pure_cases[] = {
+	KUNIT_CASE_PARAM(userptr_test_check_range, userptr_test_range_gen_params),
+	KUNIT_CASE_PARAM(userptr_test_errno, userptr_test_errno_gen_params),
+	KUNIT_CASE(userptr_test_transitions),
+	KUNIT_CASE_PARAM(userptr_test_check_info, userptr_test_info_gen_params),
+	KUNIT_CASE_PARAM(userptr_test_uapi_state, userptr_test_state_gen_params),
+	KUNIT_CASE(userptr_test_run),
 	{}
 };
 
-static struct kunit_suite fill_suite = {
-	.name = "virtio_gpu_userptr_fill",
-	.test_cases = fill_suite_cases,
+static struct kunit_suite userptr_test_pure_suite = {
+	.name = "virtio_gpu_userptr_pure",
+	.test_cases = userptr_test_pure_cases,
 };
 
-kunit_test_suites(&pure_suite, &fill_suite);
+kunit_test_suite(userptr_test_pure_suite);
+
+MODULE_DESCRIPTION("KUnit tests of virtio-gpu userptr resources");
+MODULE_LICENSE("Dual MIT/GPL");
+MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: MIT */
 /*
  * virtio-gpu userptr resources: what the tests with a user mm share
  */
@@ -10,6 +10,7 @@
 #include <linux/mm.h>
 
 struct user_struct;
+struct virtio_gpu_userptr_pin;
 
 /**
  * enum userptr_test_pattern - which physical pages are mapped one after another
@@ -35,6 +36,7 @@ enum userptr_test_pattern {
  * @block: physically contiguous pages, each with one reference of the test
  * @index: for each page mapped, which one of @block it is
  * @uses: for each page of @block, how many times it is mapped
+ * @scratch: room for a count for each page of @block
  * @io: map as memory of a device
  * @pages: instead of @block and what follows, of userptr_test_mem_user(): the
  *	pages mapped, each with one reference of the test
@@ -46,6 +48,7 @@ struct userptr_test_mem {
 	struct page *block;
 	unsigned int *index;
 	unsigned int *uses;
+	unsigned int *scratch;
 	bool io;
 	struct page **pages;
 };
@@ -54,12 +57,19 @@ struct userptr_test_mem {
 #define USERPTR_TEST_MAPPED		BIT(0)
 #define USERPTR_TEST_PINNED		BIT(1)
 
+/* A variable with nothing charged and pinned; as virtio_gpu_userptr_pin_init(). */
+#define DEFINE_USERPTR_TEST_PIN(name) \
+	struct virtio_gpu_userptr_pin name = { .blocks = LIST_HEAD_INIT(name.blocks) }
+
 struct userptr_test_mem *userptr_test_mem(struct kunit *test, enum userptr_test_pattern pattern,
 					  unsigned int nr, unsigned long prot, bool io);
 struct userptr_test_mem *userptr_test_mem_user(struct kunit *test, unsigned long addr,
 					       unsigned int nr);
 bool userptr_test_mem_is(const struct userptr_test_mem *mem, unsigned int what);
+bool userptr_test_mem_pinned_to(const struct userptr_test_mem *mem, unsigned int nr);
 bool userptr_test_mem_pinned(const struct userptr_test_mem *mem);
+int userptr_test_pin(struct virtio_gpu_userptr_pin *pin, unsigned long addr, bool writable,
+		     u32 max_runs);
 struct page *userptr_test_page(const struct userptr_test_mem *mem, unsigned int i);
 unsigned long userptr_test_anon(struct kunit *test, unsigned long addr, unsigned int nr,
 				unsigned long prot);

@@ -1,46 +1,50 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * virtio-gpu userptr resources: a device for tests
  *
  * See virtgpu_userptr_test_fake.h.
  */
 
-#include <linux/jiffies.h>
-#include <linux/kthread.h>
-#include <linux/mman.h>
-#include <linux/sched/mm.h>
-#include <linux/sched/signal.h>
+#include <kunit/static_stub.h>
+
+#include <linux/cleanup.h>
 
 #include <drm/drm_drv.h>
-#include <drm/drm_file.h>
-#include <drm/drm_gem.h>
-#include <drm/drm_kunit_helpers.h>
 
 #include "virtgpu_userptr_test_fake.h"
 
-static struct fake *to_fake(struct virtio_gpu_device *vgdev)
-{
-	return container_of(vgdev, struct fake, vgdev);
-}
-
-static u32 command_type(const struct virtio_gpu_vbuffer *vbuf)
-{
-	return le32_to_cpu(((struct virtio_gpu_ctrl_hdr *)vbuf->buf)->type);
-}
-
-static bool is_chunk(u32 type)
+static bool fake_is_chunk(u32 type)
 {
 	return type == VIRTIO_GPU_CMD_RESOURCE_CREATE_USERPTR ||
 	       type == VIRTIO_GPU_CMD_RESOURCE_ADD_USERPTR_PAGES;
 }
 
-static void must(struct fake *f, bool right, const char *what)
+static void fake_must(struct fake *f, bool right, const char *what)
 {
 	if (!right && !f->violation)
 		f->violation = what;
 }
 
-static struct fake_resource *find_resource(struct fake *f, u32 id)
+/**
+ * fake_expect_violation() - that something was wrong is what the test is about
+ * @test: test
+ * @f: device
+ * @violation: what
+ */
+void fake_expect_violation(struct kunit *test, struct fake *f, const char *violation)
+{
+	KUNIT_EXPECT_STREQ(test, f->violation, violation);
+	f->violation = NULL;
+}
+
+/**
+ * fake_find_resource() - what the device knows
+ * @f: device
+ * @id: resource id
+ *
+ * Return: the resource, or NULL if it is unknown.
+ */
+struct fake_resource *fake_find_resource(struct fake *f, u32 id)
 {
 	unsigned int i;
 
@@ -50,113 +54,128 @@ static struct fake_resource *find_resource(struct fake *f, u32 id)
 	return NULL;
 }
 
-static struct fake_resource *new_resource(struct fake *f, u32 id)
+static struct fake_resource *fake_new_resource(struct fake *f, u32 id)
 {
 	unsigned int i;
 
-	must(f, id && !find_resource(f, id), "CREATE of an id that is 0 or in use");
+	fake_must(f, id && !fake_find_resource(f, id), "CREATE of an id that is 0 or in use");
 	for (i = 0; i < FAKE_RESOURCES; i++) {
 		if (f->resources[i].state == FAKE_UNKNOWN) {
-			f->resources[i] = (struct fake_resource){ .id = id, .state = FAKE_HALF,
-								  .mem = f->mem };
+			f->resources[i] = (struct fake_resource){
+				.id = id,
+				.state = FAKE_HALF_BUILT,
+				.mem = f->mem,
+			};
 			return &f->resources[i];
 		}
 	}
-	must(f, false, "more resources than the test has");
+	fake_must(f, false, "more resources than the test has");
 	return NULL;
 }
 
 /* The entry has to describe the very pages that are mapped at this offset. */
-static void check_entry(struct fake *f, const struct fake_resource *res,
-			const struct virtio_gpu_mem_entry *ent, u64 offset)
+static void fake_check_entry(struct fake *f, const struct fake_resource *res,
+			     const struct virtio_gpu_mem_entry *ent, u64 offset)
 {
+	u32 alignment = f->vgdev.userptr->limits.alignment;
 	u32 length = le32_to_cpu(ent->length), at;
 	u64 addr = le64_to_cpu(ent->addr);
 	u32 page = offset >> PAGE_SHIFT;
 
-	must(f, !ent->padding, "padding of an entry");
-	must(f, length && IS_ALIGNED(addr | length, PAGE_SIZE), "alignment of an entry");
+	fake_must(f, !ent->padding, "padding of an entry");
+	fake_must(f, length && IS_ALIGNED(addr | length, alignment), "alignment of an entry");
 	for (at = 0; at < length; at += PAGE_SIZE, page++) {
 		if (page >= res->mem->nr) {
-			must(f, false, "entries beyond the end");
+			fake_must(f, false, "entries beyond the end");
 			return;
 		}
-		must(f, addr + at == page_to_phys(userptr_test_page(res->mem, page)),
-		     "address of an entry");
+		fake_must(f, addr + at == page_to_phys(userptr_test_page(res->mem, page)),
+			  "address of an entry");
 	}
 }
 
-static u32 receive_entries(struct fake *f, struct fake_resource *res,
-			   const struct virtio_gpu_vbuffer *vbuf, u32 nr)
+static bool fake_described_is_pinned(const struct fake_resource *res)
+{
+	return userptr_test_mem_pinned_to(res->mem, min_t(u64, res->described >> PAGE_SHIFT,
+							  res->mem->nr));
+}
+
+static u32 fake_receive_entries(struct fake *f, struct fake_resource *res,
+				const struct virtio_gpu_vbuffer *vbuf, u32 nr)
 {
 	const struct virtio_gpu_mem_entry *ents = vbuf->data_buf;
-	u32 i;
+	u32 max = min(f->vgdev.userptr->limits.max_entries, VIRTIO_GPU_USERPTR_CHUNK), i;
 
-	must(f, nr && nr <= f->vgdev.userptr->limits.max_entries && nr <= 4096,
-	     "number of entries");
-	must(f, vbuf->data_size == nr * sizeof(*ents), "size of the entries");
-	must(f, userptr_test_mem_pinned(res->mem), "told of pages that are not pinned");
+	fake_must(f, nr && nr <= max, "number of entries");
+	fake_must(f, vbuf->data_size == nr * sizeof(*ents), "size of the entries");
+	for (i = 0; i < nr; i++) {
+		fake_check_entry(f, res, &ents[i], res->described);
+		res->described += le32_to_cpu(ents[i].length);
+	}
+	res->segments += nr;
+	fake_must(f, fake_described_is_pinned(res), "told of pages that are not pinned");
 
 	if (f->chunks++ == f->fail_chunk) {
 		res->state = FAKE_FAILED;
 		return f->fail_answer;
 	}
-	if (res->state != FAKE_HALF)
+	if (res->state != FAKE_HALF_BUILT)
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 
-	for (i = 0; i < nr; i++) {
-		check_entry(f, res, &ents[i], res->described);
-		res->described += le32_to_cpu(ents[i].length);
-	}
-	must(f, nr <= res->segments_left, "more entries than announced");
-	res->segments_left -= nr;
-	must(f, res->described <= res->size, "more bytes than announced");
-	must(f, (res->described == res->size) == !res->segments_left, "bytes and entries");
+	fake_must(f, !res->bound || res->segments <= res->bound, "more entries than announced");
+	fake_must(f, res->segments <= f->vgdev.userptr->limits.max_segments,
+		  "more entries than a resource may have");
+	fake_must(f, res->described <= res->size, "more bytes than announced");
+	/* What does not complete the resource fills the command. */
+	fake_must(f, res->described == res->size || nr == max, "a small chunk in the middle");
 	if (res->described == res->size)
-		res->state = FAKE_USABLE;
+		res->state = FAKE_COMPLETE;
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-static u32 receive_create(struct fake *f, const struct virtio_gpu_vbuffer *vbuf)
+static u32 fake_receive_create(struct fake *f, const struct virtio_gpu_vbuffer *vbuf)
 {
 	const struct virtio_gpu_resource_create_userptr *cmd = (void *)vbuf->buf;
-	struct fake_resource *res = new_resource(f, le32_to_cpu(cmd->resource_id));
+	struct fake_resource *res = fake_new_resource(f, le32_to_cpu(cmd->resource_id));
 
-	must(f, vbuf->size == sizeof(*cmd), "size of CREATE");
+	fake_must(f, vbuf->size == sizeof(*cmd), "size of CREATE");
 	if (!res)
 		return VIRTIO_GPU_RESP_ERR_LIMIT;
 	res->size = le64_to_cpu(cmd->size);
-	res->segments_left = le32_to_cpu(cmd->nr_segments);
-	must(f, res->size == res->mem->nr * PAGE_SIZE, "CREATE's size");
-	must(f, !(le32_to_cpu(cmd->flags) & ~VIRTIO_GPU_USERPTR_RDONLY), "CREATE's flags");
-	return receive_entries(f, res, vbuf, le32_to_cpu(cmd->nr_entries));
+	res->bound = le32_to_cpu(cmd->nr_segments);
+	f->all_pinned_at_create = userptr_test_mem_pinned(res->mem);
+	fake_must(f, res->size == res->mem->nr * PAGE_SIZE, "CREATE's size");
+	fake_must(f, !(le32_to_cpu(cmd->flags) & ~VIRTIO_GPU_USERPTR_RDONLY), "CREATE's flags");
+	return fake_receive_entries(f, res, vbuf, le32_to_cpu(cmd->nr_entries));
 }
 
-static u32 receive_add(struct fake *f, const struct virtio_gpu_vbuffer *vbuf)
+static u32 fake_receive_add(struct fake *f, const struct virtio_gpu_vbuffer *vbuf)
 {
 	const struct virtio_gpu_resource_add_userptr_pages *cmd = (void *)vbuf->buf;
-	struct fake_resource *res = find_resource(f, le32_to_cpu(cmd->resource_id));
+	struct fake_resource *res = fake_find_resource(f, le32_to_cpu(cmd->resource_id));
 
-	must(f, vbuf->size == sizeof(*cmd), "size of ADD");
-	must(f, res, "ADD to an unknown resource");
+	fake_must(f, vbuf->size == sizeof(*cmd), "size of ADD");
+	fake_must(f, res, "ADD to an unknown resource");
 	if (!res)
 		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
-	must(f, res->state == FAKE_FAILED || le64_to_cpu(cmd->offset) == res->described,
-	     "ADD's offset");
-	return receive_entries(f, res, vbuf, le32_to_cpu(cmd->nr_entries));
+	fake_must(f, le64_to_cpu(cmd->offset) == res->described, "ADD's offset");
+	return fake_receive_entries(f, res, vbuf, le32_to_cpu(cmd->nr_entries));
 }
 
-static u32 receive_destroy(struct fake *f, const struct virtio_gpu_vbuffer *vbuf)
+static u32 fake_receive_destroy(struct fake *f, const struct virtio_gpu_vbuffer *vbuf)
 {
 	const struct virtio_gpu_resource_destroy_userptr *cmd = (void *)vbuf->buf;
-	struct fake_resource *res = find_resource(f, le32_to_cpu(cmd->resource_id));
+	struct fake_resource *res = fake_find_resource(f, le32_to_cpu(cmd->resource_id));
 
 	f->destroys++;
-	must(f, vbuf->size == sizeof(*cmd), "size of DESTROY");
-	must(f, !cmd->padding, "padding of DESTROY");
-	must(f, res, "DESTROY of an unknown resource");
-	must(f, !res || userptr_test_mem_pinned(res->mem), "DESTROY of pages that are not pinned");
-	if (f->destroy_answer)
+	fake_must(f, vbuf->size == sizeof(*cmd), "size of DESTROY");
+	fake_must(f, !cmd->padding, "padding of DESTROY");
+	fake_must(f, res, "DESTROY of an unknown resource");
+	if (res) {
+		fake_must(f, fake_described_is_pinned(res), "DESTROY of pages that are not pinned");
+		f->all_pinned_at_destroy = userptr_test_mem_pinned(res->mem);
+	}
+	if (f->destroy_answer != FAKE_RIGHT)
 		return f->destroy_answer;
 	if (!res)
 		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
@@ -165,20 +184,20 @@ static u32 receive_destroy(struct fake *f, const struct virtio_gpu_vbuffer *vbuf
 }
 
 /* What the device makes of a command.  The answer is the driver's to see later. */
-static void receive(struct fake *f, struct virtio_gpu_vbuffer *vbuf)
+static void fake_receive(struct fake *f, struct virtio_gpu_vbuffer *vbuf)
 {
 	struct virtio_gpu_ctrl_hdr *resp = (void *)vbuf->resp_buf;
-	u32 answer;
+	u32 type = virtio_gpu_userptr_cmd_type(vbuf), answer;
 
-	switch (command_type(vbuf)) {
+	switch (type) {
 	case VIRTIO_GPU_CMD_RESOURCE_CREATE_USERPTR:
-		answer = receive_create(f, vbuf);
+		answer = fake_receive_create(f, vbuf);
 		break;
 	case VIRTIO_GPU_CMD_RESOURCE_ADD_USERPTR_PAGES:
-		answer = receive_add(f, vbuf);
+		answer = fake_receive_add(f, vbuf);
 		break;
 	case VIRTIO_GPU_CMD_RESOURCE_DESTROY_USERPTR:
-		answer = receive_destroy(f, vbuf);
+		answer = fake_receive_destroy(f, vbuf);
 		break;
 	case VIRTIO_GPU_CMD_GET_USERPTR_INFO:
 		f->others++;
@@ -194,13 +213,13 @@ static void receive(struct fake *f, struct virtio_gpu_vbuffer *vbuf)
 	}
 	resp->type = cpu_to_le32(answer);
 
-	if (is_chunk(command_type(vbuf)))
+	if (fake_is_chunk(type))
 		f->in_flight++;
 	f->max_in_flight = max(f->max_in_flight, f->in_flight);
 }
 
 /* Is the memory that @vbuf, a DESTROY, was about? */
-static bool still_pinned(struct fake *f, const struct virtio_gpu_vbuffer *vbuf)
+static bool fake_still_pinned(struct fake *f, const struct virtio_gpu_vbuffer *vbuf)
 {
 	const struct virtio_gpu_resource_destroy_userptr *cmd = (void *)vbuf->buf;
 	unsigned int i;
@@ -208,27 +227,28 @@ static bool still_pinned(struct fake *f, const struct virtio_gpu_vbuffer *vbuf)
 	/* Ids are not used again in a test, so what is left of it will do. */
 	for (i = 0; i < FAKE_RESOURCES; i++)
 		if (f->resources[i].id == le32_to_cpu(cmd->resource_id))
-			return userptr_test_mem_pinned(f->resources[i].mem);
+			return fake_described_is_pinned(&f->resources[i]);
 	return true;
 }
 
 /* As the driver's own handler of answers: callback, then free. */
-static void answer(struct fake *f, struct virtio_gpu_vbuffer *vbuf)
+static void fake_answer(struct fake *f, struct virtio_gpu_vbuffer *vbuf)
 {
-	u32 type = command_type(vbuf);
+	u32 type = virtio_gpu_userptr_cmd_type(vbuf);
 
 	scoped_guard(spinlock_irqsave, &f->lock) {
-		if (is_chunk(type))
+		if (fake_is_chunk(type))
 			f->in_flight--;
 		if (type == VIRTIO_GPU_CMD_RESOURCE_DESTROY_USERPTR)
-			must(f, still_pinned(f, vbuf), "unpinned before DESTROY was answered");
+			fake_must(f, fake_still_pinned(f, vbuf),
+				  "unpinned before DESTROY was answered");
 	}
 	if (vbuf->resp_cb)
 		vbuf->resp_cb(&f->vgdev, vbuf);
 	virtio_gpu_free_ctrl_vbuf(&f->vgdev, vbuf);
 }
 
-static void late_work(struct work_struct *work)
+static void fake_late_work(struct work_struct *work)
 {
 	struct fake *f = container_of(work, struct fake, late_work);
 	struct virtio_gpu_vbuffer *vbuf;
@@ -241,7 +261,7 @@ static void late_work(struct work_struct *work)
 		}
 		if (!vbuf)
 			return;
-		answer(f, vbuf);
+		fake_answer(f, vbuf);
 	}
 }
 
@@ -266,36 +286,67 @@ bool fake_answer_held(struct fake *f, bool latest)
 		list_del(&vbuf->list);
 		f->nr_held--;
 	}
-	answer(f, vbuf);
+	fake_answer(f, vbuf);
 	return true;
 }
 
-static bool holds(struct fake *f, u32 type)
+/**
+ * fake_answer_all() - answer all commands that are held, in order
+ * @f: device
+ */
+void fake_answer_all(struct fake *f)
 {
-	if (is_chunk(type))
+	while (fake_answer_held(f, false))
+		;
+}
+
+static bool fake_holds(struct fake *f, u32 type)
+{
+	if (fake_is_chunk(type))
 		return f->hold_chunks;
 	if (type == VIRTIO_GPU_CMD_RESOURCE_DESTROY_USERPTR)
 		return f->hold_destroy;
 	return f->hold_others;
 }
 
-static int fake_try_send(struct virtio_gpu_device *vgdev, struct virtio_gpu_vbuffer *vbuf)
+/* 0, or why the command is not taken. */
+static int fake_take(struct fake *f)
+{
+	lockdep_assert_held(&f->lock);
+
+	f->tried++;
+	fake_must(f, !f->deleted, "a command after the reset");
+	if (f->deleted || f->broken)
+		return -ENODEV;
+	if (!f->room || f->refuse) {
+		f->refuse -= !!f->refuse;
+		f->refused++;
+		return -ENOSPC;
+	}
+	if (f->room != FAKE_NEVER)
+		f->room--;
+	return 0;
+}
+
+static int fake_try_queue(struct virtio_gpu_device *vgdev, struct virtio_gpu_vbuffer *vbuf)
 {
 	struct fake *f = to_fake(vgdev);
+	u32 type = virtio_gpu_userptr_cmd_type(vbuf);
 	bool now = false;
+	int ret;
 
+	if (f->on_chunk && fake_is_chunk(type))
+		f->on_chunk(f, f->on_chunk_data);
+	/* As drm_dev_enter(). */
 	if (drm_dev_is_unplugged(f->drm))
 		return -ENODEV;
 
 	scoped_guard(spinlock_irqsave, &f->lock) {
-		if (f->always_full || f->chunks >= f->full_at)
-			return -ENOSPC;
-		if (f->full) {
-			f->full--;
-			return -ENOSPC;
-		}
-		receive(f, vbuf);
-		if (holds(f, command_type(vbuf))) {
+		ret = fake_take(f);
+		if (ret)
+			break;
+		fake_receive(f, vbuf);
+		if (fake_holds(f, type)) {
 			list_add_tail(&vbuf->list, &f->held);
 			f->nr_held++;
 		} else if (f->answer_late) {
@@ -306,53 +357,46 @@ static int fake_try_send(struct virtio_gpu_device *vgdev, struct virtio_gpu_vbuf
 		}
 	}
 	if (now)
-		answer(f, vbuf);
+		fake_answer(f, vbuf);
 	wake_up_all(&f->arrived);
-	return 0;
+	return ret;
 }
 
-static void fake_kick(struct virtio_gpu_device *vgdev)
+static int fake_room(struct virtio_gpu_device *vgdev)
 {
 	struct fake *f = to_fake(vgdev);
 
-	/* A reset is followed by the end of the queues. */
+	if (drm_dev_is_unplugged(f->drm))
+		return -ENODEV;
+
+	guard(spinlock_irqsave)(&f->lock);
+	f->asked++;
+	if (f->deleted || f->broken)
+		return -ENODEV;
+	return f->room > 0;
+}
+
+/**
+ * fake_set_room() - let there be room, and tell who waits for it
+ * @f: device
+ * @room: number of commands, or FAKE_NEVER
+ */
+void fake_set_room(struct fake *f, u32 room)
+{
 	scoped_guard(spinlock_irqsave, &f->lock)
-		must(f, !f->finished, "kick after the reset");
+		f->room = room;
+	wake_up_all(&f->vgdev.ctrlq.ack_queue);
 }
 
-static void fake_wait_room(struct virtio_gpu_device *vgdev, long timeout)
+/**
+ * fake_set_broken() - from now on nothing is taken or answered; nobody is woken
+ * @f: device
+ */
+void fake_set_broken(struct fake *f)
 {
-	struct fake *f = to_fake(vgdev);
-
-	scoped_guard(spinlock_irqsave, &f->lock) {
-		must(f, !f->finished, "wait for room after the reset");
-		f->waits++;
-	}
-	wake_up_all(&f->arrived);
-	/* Nothing to wait for: whether there is room is the test's decision. */
-	cond_resched();
+	guard(spinlock_irqsave)(&f->lock);
+	f->broken = true;
 }
-
-static bool fake_broken(struct virtio_gpu_device *vgdev)
-{
-	return false;
-}
-
-/* Waiters have to be woken; that nothing is answered any more, the tests see to. */
-static void fake_silence(struct virtio_gpu_device *vgdev)
-{
-	struct fake *f = to_fake(vgdev);
-
-	must(f, f->stopped, "silenced while it was in use");
-}
-
-static const struct virtio_gpu_userptr_transport fake_transport = {
-	.try_send = fake_try_send,
-	.kick = fake_kick,
-	.wait_room = fake_wait_room,
-	.broken = fake_broken,
-	.stop = fake_silence,
-};
 
 /**
  * fake_wait_held() - wait until the device holds commands
@@ -363,296 +407,68 @@ static const struct virtio_gpu_userptr_transport fake_transport = {
 void fake_wait_held(struct kunit *test, struct fake *f, unsigned int nr)
 {
 	KUNIT_ASSERT_NE_MSG(test, wait_event_timeout(f->arrived, READ_ONCE(f->nr_held) >= nr,
-						     PATIENCE), 0,
+						     FAKE_PATIENCE), 0,
 			    "device has %u commands, not %u", READ_ONCE(f->nr_held), nr);
 }
 
 /**
- * fake_stop() - the driver hears that the device is gone; nothing can be sent
+ * fake_wait_refused() - wait until there was no room
+ * @test: test
  * @f: device
+ * @nr: how many times
  */
-void fake_stop(struct fake *f)
+void fake_wait_refused(struct kunit *test, struct fake *f, unsigned int nr)
 {
-	if (f->stopped)
-		return;
-	f->stopped = true;
-	drm_dev_unplug(f->drm);
-	virtio_gpu_userptr_stop(&f->vgdev);
+	KUNIT_ASSERT_NE(test, wait_event_timeout(f->arrived, READ_ONCE(f->refused) >= nr,
+						 FAKE_PATIENCE), 0);
 }
 
 /**
- * fake_reset() - reset: commands that were not answered never will be
- * @f: device
+ * fake_reset() - reset, and delete the queues
+ * @f: device that the driver does not use any more
+ *
+ * Commands that were not answered are given back, and all is forgotten.
  */
 void fake_reset(struct fake *f)
 {
 	struct virtio_gpu_vbuffer *vbuf, *next;
 	LIST_HEAD(unanswered);
+	unsigned int i;
 
-	if (f->finished)
-		return;
-	f->finished = true;
-	fake_stop(f);
 	flush_work(&f->late_work);
 	scoped_guard(spinlock_irqsave, &f->lock) {
+		f->deleted = true;
 		list_splice_init(&f->held, &unanswered);
 		f->nr_held = 0;
+		f->in_flight = 0;
+		for (i = 0; i < FAKE_RESOURCES; i++)
+			f->resources[i].state = FAKE_UNKNOWN;
 	}
+	/* As virtio_gpu_reclaim_vbufs(). */
 	list_for_each_entry_safe(vbuf, next, &unanswered, list) {
+		list_del(&vbuf->list);
 		memset(vbuf->resp_buf, 0, vbuf->resp_size);
-		if (vbuf->resp_cb)
-			vbuf->resp_cb(&f->vgdev, vbuf);
+		if (vbuf->reset_cb)
+			vbuf->reset_cb(&f->vgdev, vbuf);
 		virtio_gpu_free_ctrl_vbuf(&f->vgdev, vbuf);
 	}
-	virtio_gpu_userptr_device_fini(&f->vgdev);
 }
 
 /**
- * fake_create() - make a resource of the device's memory, for this process
- * @f: device
- *
- * Return: as virtio_gpu_userptr_create().
+ * fake_device_init() - a device that takes commands, in tasks of the test
+ * @f: zeroed, but for @test, @resources and @wq
  */
-struct virtio_gpu_object_userptr *fake_create(struct fake *f)
+void fake_device_init(struct fake *f)
 {
-	return virtio_gpu_userptr_create(&f->vgdev, f->mem->addr, f->mem->nr * PAGE_SIZE, 0);
-}
-
-static int creator_fn(void *data)
-{
-	struct creator *c = data;
-	unsigned long start = jiffies;
-
-	allow_signal(SIGKILL);
-	allow_signal(SIGUSR1);
-	if (c->signal)
-		send_sig(c->signal, current, 1);
-	kthread_use_mm(c->mm);
-	c->userptr = fake_create(c->f);
-	c->took = jiffies - start;
-	kthread_unuse_mm(c->mm);
-	mmput(c->mm);
-	flush_signals(current);
-	complete_all(&c->done);
-
-	/* For whoever sends a signal meanwhile, or stops this. */
-	set_current_state(TASK_IDLE);
-	while (!kthread_should_stop()) {
-		schedule();
-		set_current_state(TASK_IDLE);
-	}
-	__set_current_state(TASK_RUNNING);
-	return 0;
-}
-
-static void stop_creator(void *data)
-{
-	struct creator *c = data;
-
-	/* A test that failed may have left it waiting. */
-	if (!completion_done(&c->done))
-		fake_stop(c->f);
-	kthread_stop_put(c->task);
-}
-
-/**
- * fake_start_creator() - let another task do that, in this mm
- * @test: test
- * @f: device
- * @signal: for the task, before it starts; or 0
- *
- * Return: the task, which ends with the test.
- */
-struct creator *fake_start_creator(struct kunit *test, struct fake *f, int signal)
-{
-	struct creator *c = kunit_kzalloc(test, sizeof(*c), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, c);
-	c->f = f;
-	c->mm = current->mm;
-	c->signal = signal;
-	init_completion(&c->done);
-	c->task = kthread_create(creator_fn, c, "userptr-creator");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, c->task);
-	get_task_struct(c->task);
-	mmget(c->mm);
-	wake_up_process(c->task);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, stop_creator, c), 0);
-	return c;
-}
-
-/**
- * fake_outcome() - wait until a creation has ended
- * @test: test
- * @c: the task
- *
- * Return: as virtio_gpu_userptr_create().
- */
-struct virtio_gpu_object_userptr *fake_outcome(struct kunit *test, struct creator *c)
-{
-	KUNIT_ASSERT_NE_MSG(test, wait_for_completion_timeout(&c->done, PATIENCE), 0,
-			    "creation does not end");
-	return c->userptr;
-}
-
-/**
- * fake_put() - close the handle
- * @userptr: LIVE or revoked
- */
-void fake_put(struct virtio_gpu_object_userptr *userptr)
-{
-	drm_gem_object_put(&userptr->base.base.base);
-}
-
-/**
- * fake_expect_released() - wait for releases, and expect that nothing is left
- * @test: test
- * @f: device, whose memory is still mapped
- * @nr: resources that were released, ever
- */
-void fake_expect_released(struct kunit *test, struct fake *f, unsigned int nr)
-{
-	struct virtio_gpu_userptr_device *u = f->vgdev.userptr;
-
-	KUNIT_ASSERT_NE_MSG(test, wait_event_timeout(u->wait, READ_ONCE(u->released) >= nr,
-						     PATIENCE), 0,
-			    "%u of %u resources released", READ_ONCE(u->released), nr);
-	flush_workqueue(f->wq);
-	flush_workqueue(u->wq);
-	KUNIT_EXPECT_EQ(test, u->released, nr);
-	KUNIT_EXPECT_EQ(test, u->releasing, 0);
-	KUNIT_EXPECT_TRUE(test, list_empty(&u->objects));
-	KUNIT_EXPECT_EQ(test, f->destroys, nr);
-	KUNIT_EXPECT_TRUE(test, userptr_test_mem_is(f->mem, USERPTR_TEST_MAPPED));
-	KUNIT_EXPECT_EQ(test, atomic64_read(&current->mm->pinned_vm), 0);
-	KUNIT_EXPECT_EQ(test, kref_read(&f->drm->ref), f->drm_refs);
-}
-
-/**
- * fake_expect_live() - is it pinned, charged, and usable for the device?
- * @test: test
- * @f: device
- * @userptr: outcome of a creation
- */
-void fake_expect_live(struct kunit *test, struct fake *f,
-		      struct virtio_gpu_object_userptr *userptr)
-{
-	struct fake_resource *res;
-
-	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR(userptr), "creation: %ld", PTR_ERR(userptr));
-	KUNIT_EXPECT_EQ(test, userptr->state, VIRTIO_GPU_USERPTR_LIVE);
-	KUNIT_EXPECT_TRUE(test, userptr_test_mem_is(f->mem, USERPTR_TEST_MAPPED |
-							    USERPTR_TEST_PINNED));
-	KUNIT_EXPECT_EQ(test, atomic64_read(&current->mm->pinned_vm), f->mem->nr);
-	res = find_resource(f, userptr->base.hw_res_handle);
-	KUNIT_ASSERT_NOT_NULL(test, res);
-	KUNIT_EXPECT_EQ(test, res->state, FAKE_USABLE);
-}
-
-/**
- * fake_expect_pinned() - is the device's memory mapped, pinned and charged?
- * @test: test
- * @f: device
- */
-void fake_expect_pinned(struct kunit *test, struct fake *f)
-{
-	KUNIT_EXPECT_TRUE(test, userptr_test_mem_is(f->mem, USERPTR_TEST_MAPPED |
-							    USERPTR_TEST_PINNED));
-	KUNIT_EXPECT_EQ(test, atomic64_read(&current->mm->pinned_vm), f->mem->nr);
-}
-
-static void fake_free(void *data)
-{
-	struct fake *f = data;
-
-	fake_reset(f);
-	destroy_workqueue(f->wq);
-	virtio_gpu_free_vbufs(&f->vgdev);
-	ida_destroy(&f->vgdev.resource_ida);
-}
-
-static struct fake *fake_alloc(struct kunit *test)
-{
-	struct device *dev = drm_kunit_helper_alloc_device(test);
-	struct fake *f = kunit_kzalloc(test, sizeof(*f), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, dev);
-	KUNIT_ASSERT_NOT_NULL(test, f);
-	f->drm = __drm_kunit_helper_alloc_drm_device(test, dev, sizeof(*f->drm), 0, DRIVER_GEM);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, f->drm);
-	f->drm->dev_private = &f->vgdev;
-	f->vgdev.ddev = f->drm;
-	ida_init(&f->vgdev.resource_ida);
-	init_waitqueue_head(&f->vgdev.ctrlq.ack_queue);
 	spin_lock_init(&f->lock);
 	init_waitqueue_head(&f->arrived);
 	INIT_LIST_HEAD(&f->held);
 	INIT_LIST_HEAD(&f->late);
-	INIT_WORK(&f->late_work, late_work);
+	INIT_WORK(&f->late_work, fake_late_work);
 	f->fail_chunk = FAKE_NEVER;
-	f->full_at = FAKE_NEVER;
+	f->room = FAKE_NEVER;
+	f->destroy_answer = FAKE_RIGHT;
 	f->other_answer = VIRTIO_GPU_RESP_OK_NODATA;
-	f->wq = alloc_ordered_workqueue("userptr-fake", 0);
-	KUNIT_ASSERT_NOT_NULL(test, f->wq);
-	KUNIT_ASSERT_EQ(test, virtio_gpu_alloc_vbufs(&f->vgdev), 0);
-	KUNIT_ASSERT_EQ(test, virtio_gpu_userptr_device_init(&f->vgdev, &fake_transport), 0);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, fake_free, f), 0);
-	return f;
-}
-
-/**
- * fake_new() - a device, and memory of this process in as many runs as pages
- * @test: test
- * @nr: pages
- * @max_entries: entries that the device takes in a command
- *
- * Return: the device, which ends with the test.
- */
-struct fake *fake_new(struct kunit *test, unsigned int nr, u32 max_entries)
-{
-	struct fake *f = fake_alloc(test);
-
-	f->vgdev.userptr->limits = (struct virtio_gpu_userptr_limits){
-		.max_size = SZ_1G,
-		.max_entries = max_entries,
-		.max_segments = 100000,
-		.rdonly_capsets = BIT_ULL(VIRTIO_GPU_CAPSET_LOOPBACK),
-	};
-	f->mem = userptr_test_mem(test, USERPTR_TEST_SCATTERED, nr, PROT_READ | PROT_WRITE, false);
-	f->drm_refs = kref_read(&f->drm->ref);
-	test->priv = f;
-	return f;
-}
-
-/**
- * fake_exit() - exit callback of suites that use fake_new()
- * @test: test
- */
-void fake_exit(struct kunit *test)
-{
-	struct fake *f = test->priv;
-
-	if (f)
-		KUNIT_EXPECT_NULL_MSG(test, f->violation, "%s", f->violation);
-}
-
-/**
- * fake_file() - a file with a context, as far as this series looks at it
- * @test: test
- * @capset: of the context
- *
- * Return: the file, which is freed with the test.
- */
-struct drm_file *fake_file(struct kunit *test, u32 capset)
-{
-	struct drm_file *file = kunit_kzalloc(test, sizeof(*file), GFP_KERNEL);
-	struct virtio_gpu_fpriv *vfpriv = kunit_kzalloc(test, sizeof(*vfpriv), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, file);
-	KUNIT_ASSERT_NOT_NULL(test, vfpriv);
-	vfpriv->context_created = true;
-	mutex_init(&vfpriv->context_lock);
-	vfpriv->context_init = capset;
-	file->driver_priv = vfpriv;
-	return file;
+	kunit_activate_static_stub(f->test, virtio_gpu_try_queue_ctrl_vbuf, fake_try_queue);
+	kunit_activate_static_stub(f->test, virtio_gpu_ctrlq_room, fake_room);
 }

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * virtio-gpu userptr resources: user memory and users made for tests
  *
@@ -17,12 +17,13 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/user.h>
 
+#include "../virtgpu_userptr.h"
 #include "virtgpu_userptr_test.h"
 
 /* Pages that USERPTR_TEST_SCATTERED uses again and again. */
 #define SCATTERED_PAGES 8
 
-static int test_mem_mmap(struct file *file, struct vm_area_struct *vma)
+static int userptr_test_mem_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct userptr_test_mem *mem = file->private_data;
 	unsigned int i;
@@ -39,9 +40,9 @@ static int test_mem_mmap(struct file *file, struct vm_area_struct *vma)
 	return 0;
 }
 
-static const struct file_operations test_mem_fops = {
+static const struct file_operations userptr_test_mem_fops = {
 	.owner = THIS_MODULE,
-	.mmap = test_mem_mmap,
+	.mmap = userptr_test_mem_mmap,
 };
 
 /**
@@ -56,8 +57,8 @@ struct page *userptr_test_page(const struct userptr_test_mem *mem, unsigned int 
 	return mem->pages ? mem->pages[i] : mem->block + mem->index[i];
 }
 
-static unsigned int pattern_index(enum userptr_test_pattern pattern, unsigned int i,
-				  unsigned int nr)
+static unsigned int userptr_test_pattern_index(enum userptr_test_pattern pattern,
+					       unsigned int i, unsigned int nr)
 {
 	switch (pattern) {
 	case USERPTR_TEST_ROTATED:
@@ -73,7 +74,7 @@ static unsigned int pattern_index(enum userptr_test_pattern pattern, unsigned in
 	}
 }
 
-static void free_block(void *data)
+static void userptr_test_free_block(void *data)
 {
 	struct userptr_test_mem *mem = data;
 	unsigned int i;
@@ -85,14 +86,14 @@ static void free_block(void *data)
 	}
 }
 
-static void alloc_block(struct kunit *test, struct userptr_test_mem *mem)
+static void userptr_test_alloc_block(struct kunit *test, struct userptr_test_mem *mem)
 {
 	unsigned int order = get_order(mem->nr_block * PAGE_SIZE);
 
 	mem->block = alloc_pages(GFP_USER | __GFP_ZERO, order);
 	KUNIT_ASSERT_NOT_NULL(test, mem->block);
 	split_page(mem->block, order);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_block, mem), 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, userptr_test_free_block, mem), 0);
 }
 
 /**
@@ -123,13 +124,15 @@ struct userptr_test_mem *userptr_test_mem(struct kunit *test, enum userptr_test_
 	KUNIT_ASSERT_NOT_NULL(test, mem->index);
 	mem->uses = kunit_kcalloc(test, mem->nr_block, sizeof(*mem->uses), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, mem->uses);
+	mem->scratch = kunit_kcalloc(test, mem->nr_block, sizeof(*mem->scratch), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, mem->scratch);
 	for (i = 0; i < nr; i++) {
-		mem->index[i] = pattern_index(pattern, i, nr);
+		mem->index[i] = userptr_test_pattern_index(pattern, i, nr);
 		mem->uses[mem->index[i]]++;
 	}
-	alloc_block(test, mem);
+	userptr_test_alloc_block(test, mem);
 
-	file = anon_inode_getfile("[virtgpu-userptr-test]", &test_mem_fops, mem, O_RDWR);
+	file = anon_inode_getfile("[virtgpu-userptr-test]", &userptr_test_mem_fops, mem, O_RDWR);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
 	mem->addr = kunit_vm_mmap(test, file, 0, nr * PAGE_SIZE, prot, MAP_SHARED, 0);
 	fput(file);
@@ -139,7 +142,7 @@ struct userptr_test_mem *userptr_test_mem(struct kunit *test, enum userptr_test_
 	return mem;
 }
 
-static void put_pages(void *data)
+static void userptr_test_put_pages(void *data)
 {
 	struct userptr_test_mem *mem = data;
 	unsigned int i;
@@ -171,16 +174,17 @@ struct userptr_test_mem *userptr_test_mem_user(struct kunit *test, unsigned long
 	KUNIT_ASSERT_NOT_NULL(test, mem->pages);
 	got = get_user_pages_fast(addr, nr, FOLL_WRITE, mem->pages);
 	mem->nr = max(got, 0);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, put_pages, mem), 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, userptr_test_put_pages, mem), 0);
 	KUNIT_ASSERT_EQ(test, got, nr);
 	return mem;
 }
 
-static bool all_pinned(const struct userptr_test_mem *mem, bool pinned)
+static bool userptr_test_all_pinned(const struct userptr_test_mem *mem, unsigned int nr,
+				    bool pinned)
 {
 	unsigned int i;
 
-	for (i = 0; i < mem->nr; i++)
+	for (i = 0; i < nr; i++)
 		if (folio_maybe_dma_pinned(page_folio(mem->pages[i])) != pinned)
 			return false;
 	return true;
@@ -199,7 +203,7 @@ bool userptr_test_mem_is(const struct userptr_test_mem *mem, unsigned int what)
 	unsigned int i, expected;
 
 	if (mem->pages)
-		return all_pinned(mem, what & USERPTR_TEST_PINNED);
+		return userptr_test_all_pinned(mem, mem->nr, what & USERPTR_TEST_PINNED);
 	for (i = 0; i < mem->nr_block; i++) {
 		expected = 1;
 		if (what & USERPTR_TEST_MAPPED)
@@ -213,21 +217,67 @@ bool userptr_test_mem_is(const struct userptr_test_mem *mem, unsigned int what)
 }
 
 /**
- * userptr_test_mem_pinned() - is it safe for a device to use the pages?
+ * userptr_test_mem_pinned_to() - is it safe for a device to use the first pages?
+ * @mem: memory
+ * @nr: how many
+ *
+ * One caller at a time.
+ *
+ * Return: true if each of them is pinned at least once for each of its uses
+ * among them.
+ */
+bool userptr_test_mem_pinned_to(const struct userptr_test_mem *mem, unsigned int nr)
+{
+	unsigned int i;
+
+	if (mem->pages)
+		return userptr_test_all_pinned(mem, nr, true);
+
+	memset(mem->scratch, 0, mem->nr_block * sizeof(*mem->scratch));
+	for (i = 0; i < nr; i++)
+		mem->scratch[mem->index[i]]++;
+	for (i = 0; i < mem->nr_block; i++)
+		if (page_count(mem->block + i) < mem->scratch[i] * GUP_PIN_COUNTING_BIAS)
+			return false;
+	return true;
+}
+
+/**
+ * userptr_test_mem_pinned() - is it safe for a device to use all pages?
  * @mem: memory
  *
- * Return: true if each page is pinned at least once for each of its uses.
+ * Return: as userptr_test_mem_pinned_to().
  */
 bool userptr_test_mem_pinned(const struct userptr_test_mem *mem)
 {
 	unsigned int i;
 
 	if (mem->pages)
-		return all_pinned(mem, true);
+		return userptr_test_all_pinned(mem, mem->nr, true);
 	for (i = 0; i < mem->nr_block; i++)
 		if (page_count(mem->block + i) < mem->uses[i] * GUP_PIN_COUNTING_BIAS)
 			return false;
 	return true;
+}
+
+/**
+ * userptr_test_pin() - pin all that was charged
+ * @pin: charged
+ * @addr: start of the range
+ * @writable: to write to it
+ * @max_runs: most runs to have
+ *
+ * Return: as virtio_gpu_userptr_pin_batch().
+ */
+int userptr_test_pin(struct virtio_gpu_userptr_pin *pin, unsigned long addr, bool writable,
+		     u32 max_runs)
+{
+	int ret = 0;
+
+	pin->writable = writable;
+	while (!ret && pin->nr_pinned < pin->nr_pages)
+		ret = virtio_gpu_userptr_pin_batch(pin, addr, max_runs);
+	return ret;
 }
 
 /**
