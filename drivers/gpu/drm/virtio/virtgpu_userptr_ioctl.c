@@ -17,8 +17,6 @@
 
 #include <kunit/visibility.h>
 
-#include <kunit/visibility.h>
-
 #include "virtgpu_userptr.h"
 
 /* Bytes of a file's 4096 for events that are left to others: half of them. */
