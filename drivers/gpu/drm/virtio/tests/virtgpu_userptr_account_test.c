@@ -41,9 +41,9 @@ static int userptr_test_account_init(struct kunit *test)
 
 static void userptr_test_charge_exact(struct kunit *test)
 {
-	DEFINE_USERPTR_TEST_PIN(a);
-	DEFINE_USERPTR_TEST_PIN(b);
-	DEFINE_USERPTR_TEST_PIN(c);
+	struct virtio_gpu_userptr_pin a = { .blocks = LIST_HEAD_INIT(a.blocks) };
+	struct virtio_gpu_userptr_pin b = { .blocks = LIST_HEAD_INIT(b.blocks) };
+	struct virtio_gpu_userptr_pin c = { .blocks = LIST_HEAD_INIT(c.blocks) };
 	s64 before = userptr_test_pinned_vm();
 
 	userptr_test_set_memlock(100);
@@ -70,7 +70,7 @@ static void userptr_test_charge_exact(struct kunit *test)
 /* A limit is in bytes; the part of a page counts as nothing. */
 static void userptr_test_charge_part_of_page(struct kunit *test)
 {
-	DEFINE_USERPTR_TEST_PIN(pin);
+	struct virtio_gpu_userptr_pin pin = { .blocks = LIST_HEAD_INIT(pin.blocks) };
 
 	current->signal->rlim[RLIMIT_MEMLOCK].rlim_cur = 3 * PAGE_SIZE - 1;
 	KUNIT_EXPECT_EQ(test, virtio_gpu_userptr_charge(&pin, 3), -ENOMEM);
@@ -84,7 +84,7 @@ static void userptr_test_charge_part_of_page(struct kunit *test)
 
 static void userptr_test_charge_limit_0(struct kunit *test)
 {
-	DEFINE_USERPTR_TEST_PIN(pin);
+	struct virtio_gpu_userptr_pin pin = { .blocks = LIST_HEAD_INIT(pin.blocks) };
 	s64 before = userptr_test_pinned_vm();
 
 	userptr_test_set_memlock(0);
@@ -96,7 +96,7 @@ static void userptr_test_charge_limit_0(struct kunit *test)
 
 static void userptr_test_charge_no_limit(struct kunit *test)
 {
-	DEFINE_USERPTR_TEST_PIN(pin);
+	struct virtio_gpu_userptr_pin pin = { .blocks = LIST_HEAD_INIT(pin.blocks) };
 
 	current->signal->rlim[RLIMIT_MEMLOCK].rlim_cur = RLIM_INFINITY;
 	KUNIT_EXPECT_EQ(test, virtio_gpu_userptr_charge(&pin, INT_MAX), 0);
@@ -107,7 +107,7 @@ static void userptr_test_charge_no_limit(struct kunit *test)
 
 static void userptr_test_charge_overflow(struct kunit *test)
 {
-	DEFINE_USERPTR_TEST_PIN(pin);
+	struct virtio_gpu_userptr_pin pin = { .blocks = LIST_HEAD_INIT(pin.blocks) };
 
 	current->signal->rlim[RLIMIT_MEMLOCK].rlim_cur = RLIM_INFINITY;
 	atomic_long_set(&userptr_test_user.locked_vm, -1);
@@ -118,7 +118,7 @@ static void userptr_test_charge_overflow(struct kunit *test)
 
 static void userptr_test_charge_capable(struct kunit *test)
 {
-	DEFINE_USERPTR_TEST_PIN(pin);
+	struct virtio_gpu_userptr_pin pin = { .blocks = LIST_HEAD_INIT(pin.blocks) };
 	s64 before = userptr_test_pinned_vm();
 
 	userptr_test_set_memlock(0);
@@ -137,7 +137,7 @@ static void userptr_test_charge_capable(struct kunit *test)
 static void userptr_test_charge_then_setuid(struct kunit *test)
 {
 	static struct user_struct other_user = { .__count = REFCOUNT_INIT(1) };
-	DEFINE_USERPTR_TEST_PIN(pin);
+	struct virtio_gpu_userptr_pin pin = { .blocks = LIST_HEAD_INIT(pin.blocks) };
 
 	userptr_test_set_memlock(100);
 	KUNIT_EXPECT_EQ(test, virtio_gpu_userptr_charge(&pin, 70), 0);
@@ -154,7 +154,7 @@ static void userptr_test_charge_user_refs(struct kunit *test)
 {
 	/* Nobody else's: the last test's credentials are put at any time. */
 	static struct user_struct user = { .__count = REFCOUNT_INIT(1) };
-	DEFINE_USERPTR_TEST_PIN(pin);
+	struct virtio_gpu_userptr_pin pin = { .blocks = LIST_HEAD_INIT(pin.blocks) };
 	unsigned int refs;
 
 	userptr_test_become(test, &user, false);
@@ -172,9 +172,9 @@ static void userptr_test_charge_user_refs(struct kunit *test)
 static void userptr_test_charge_accounts(struct kunit *test)
 {
 	static struct user_struct user = { .__count = REFCOUNT_INIT(1) };
-	DEFINE_USERPTR_TEST_PIN(a);
-	DEFINE_USERPTR_TEST_PIN(b);
-	DEFINE_USERPTR_TEST_PIN(other);
+	struct virtio_gpu_userptr_pin a = { .blocks = LIST_HEAD_INIT(a.blocks) };
+	struct virtio_gpu_userptr_pin b = { .blocks = LIST_HEAD_INIT(b.blocks) };
+	struct virtio_gpu_userptr_pin other = { .blocks = LIST_HEAD_INIT(other.blocks) };
 
 	userptr_test_set_memlock(10);
 	KUNIT_EXPECT_EQ(test, virtio_gpu_userptr_charge(&a, 4), 0);

@@ -128,7 +128,7 @@ static void userptr_test_expect_blocks(struct kunit *test, const struct virtio_g
 static void userptr_test_runs(struct kunit *test)
 {
 	const struct userptr_test_runs_case *c = test->param_value;
-	DEFINE_USERPTR_TEST_PIN(pin);
+	struct virtio_gpu_userptr_pin pin = { .blocks = LIST_HEAD_INIT(pin.blocks) };
 	struct userptr_test_mem *mem;
 	s64 before;
 	int ret;
@@ -211,7 +211,7 @@ static void userptr_test_anonymous(struct kunit *test)
 	const unsigned int nr = 700;
 	unsigned long a = userptr_test_anon(test, 0, nr, PROT_READ | PROT_WRITE);
 	unsigned long b = userptr_test_anon(test, 0, nr, PROT_READ | PROT_WRITE);
-	DEFINE_USERPTR_TEST_PIN(pin);
+	struct virtio_gpu_userptr_pin pin = { .blocks = LIST_HEAD_INIT(pin.blocks) };
 	unsigned long first;
 	unsigned int i;
 	int ret;
@@ -239,7 +239,7 @@ static void userptr_test_untouched_readonly(struct kunit *test)
 {
 	const unsigned int nr = 5;
 	unsigned long addr = userptr_test_anon(test, 0, nr, PROT_READ);
-	DEFINE_USERPTR_TEST_PIN(pin);
+	struct virtio_gpu_userptr_pin pin = { .blocks = LIST_HEAD_INIT(pin.blocks) };
 	int ret;
 
 	KUNIT_ASSERT_EQ(test, virtio_gpu_userptr_charge(&pin, nr), 0);
@@ -252,7 +252,7 @@ static void userptr_test_untouched_readonly(struct kunit *test)
 
 static void userptr_test_readonly(struct kunit *test)
 {
-	DEFINE_USERPTR_TEST_PIN(pin);
+	struct virtio_gpu_userptr_pin pin = { .blocks = LIST_HEAD_INIT(pin.blocks) };
 	struct userptr_test_mem *mem;
 	int ret;
 
@@ -274,7 +274,7 @@ static void userptr_test_readonly(struct kunit *test)
 static void userptr_test_expect_refused(struct kunit *test, struct userptr_test_mem *mem,
 					bool writable, u32 max_runs, int expected)
 {
-	DEFINE_USERPTR_TEST_PIN(pin);
+	struct virtio_gpu_userptr_pin pin = { .blocks = LIST_HEAD_INIT(pin.blocks) };
 	s64 before = userptr_test_pinned_vm();
 
 	KUNIT_ASSERT_EQ(test, virtio_gpu_userptr_charge(&pin, mem->nr), 0);
@@ -354,7 +354,7 @@ static void userptr_test_gap(struct kunit *test)
 
 static void userptr_test_max_runs(struct kunit *test)
 {
-	DEFINE_USERPTR_TEST_PIN(pin);
+	struct virtio_gpu_userptr_pin pin = { .blocks = LIST_HEAD_INIT(pin.blocks) };
 	struct userptr_test_mem *mem;
 
 	/* The 600th run is in the second batch. */
@@ -386,7 +386,7 @@ static void userptr_test_pin_killed(struct kunit *test)
 /* The pages stay those that were pinned when their owner unmaps them. */
 static void userptr_test_unmap_pinned(struct kunit *test)
 {
-	DEFINE_USERPTR_TEST_PIN(pin);
+	struct virtio_gpu_userptr_pin pin = { .blocks = LIST_HEAD_INIT(pin.blocks) };
 	struct userptr_test_mem *mem;
 
 	mem = userptr_test_mem(test, USERPTR_TEST_PAIRS, 8, PROT_READ | PROT_WRITE, false);

@@ -78,7 +78,7 @@ static void userptr_test_find(struct kunit *test)
 {
 	const struct userptr_test_find_case *c = test->param_value;
 	struct userptr_test_mem *mem;
-	DEFINE_USERPTR_TEST_PIN(pin);
+	struct virtio_gpu_userptr_pin pin = { .blocks = LIST_HEAD_INIT(pin.blocks) };
 	unsigned int i;
 	int ret;
 
@@ -101,7 +101,7 @@ static void userptr_test_walk_while_pinning(struct kunit *test)
 {
 	struct virtio_gpu_userptr_cursor cursor = {};
 	struct userptr_test_mem *mem;
-	DEFINE_USERPTR_TEST_PIN(pin);
+	struct virtio_gpu_userptr_pin pin = { .blocks = LIST_HEAD_INIT(pin.blocks) };
 	unsigned int page = 0;
 	int ret = 0;
 	u64 run;

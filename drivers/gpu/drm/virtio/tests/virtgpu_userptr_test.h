@@ -57,10 +57,6 @@ struct userptr_test_mem {
 #define USERPTR_TEST_MAPPED		BIT(0)
 #define USERPTR_TEST_PINNED		BIT(1)
 
-/* A variable with nothing charged and pinned; as virtio_gpu_userptr_pin_init(). */
-#define DEFINE_USERPTR_TEST_PIN(name) \
-	struct virtio_gpu_userptr_pin name = { .blocks = LIST_HEAD_INIT(name.blocks) }
-
 struct userptr_test_mem *userptr_test_mem(struct kunit *test, enum userptr_test_pattern pattern,
 					  unsigned int nr, unsigned long prot, bool io);
 struct userptr_test_mem *userptr_test_mem_user(struct kunit *test, unsigned long addr,
