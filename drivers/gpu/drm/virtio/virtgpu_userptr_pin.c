@@ -170,6 +170,20 @@ static bool userptr_account_changed(struct virtio_gpu_userptr_account *account, 
 	return atomic_read(&account->uncharged) != uncharged || !atomic_read(&account->expected);
 }
 
+/* Nothing has been uncharged since @uncharged was read, and nothing will be. */
+static bool userptr_account_hopeless(struct virtio_gpu_userptr_account *account, int uncharged)
+{
+	if (atomic_read(&account->expected))
+		return false;
+
+	/*
+	 * Who uncharges counts that before it is expected no more: ordered by
+	 * atomic_dec_and_test() in virtio_gpu_userptr_expect_uncharge().
+	 */
+	smp_rmb();
+	return atomic_read(&account->uncharged) == uncharged;
+}
+
 /* Charge; at the limit, give what the user has closed a second to be released. */
 static int userptr_charge_account(struct virtio_gpu_userptr_account *account,
 				  unsigned long nr_pages)
@@ -185,8 +199,7 @@ static int userptr_charge_account(struct virtio_gpu_userptr_account *account,
 		if (!ret || left <= 0)
 			return ret;
 
-		if (atomic_read(&account->uncharged) == uncharged &&
-		    !atomic_read(&account->expected))
+		if (userptr_account_hopeless(account, uncharged))
 			return ret;
 
 		ret = wait_event_killable_timeout(account->wait,
