@@ -31,7 +31,6 @@
 #include <kunit/visibility.h>
 
 #include "virtgpu_userptr.h"
-#include "virtgpu_trace.h"
 
 /* The coarsest alignment that makes sense: what a huge page of a host has. */
 #define VIRTIO_GPU_USERPTR_MAX_ALIGN	SZ_2M
