@@ -27,6 +27,8 @@
 #define PAGEMAP_PFN ((1ull << 55) - 1)
 /* Pages more than runs are wanted, for neighbours that come by chance. */
 #define SCATTER_SPARE 64
+/* How often more are tried. */
+#define SCATTER_TRIES 3
 
 /* Nothing to wait on exists for what these poll for. */
 static void pause_briefly(void)
@@ -171,21 +173,10 @@ int region_huge(struct region *region, size_t pages)
 	return 0;
 }
 
-/**
- * region_scattered() - memory in an exact number of physical pieces
- * @region: out
- * @runs: pieces
- *
- * Two mappings are touched page by page in turn, so that neighbours in one are
- * no neighbours in memory.  Where two are all the same, the region becomes as
- * much longer: one page more is never more than one run more, so every number
- * of runs up to the pages there are is met exactly.
- *
- * Return: 0 or a negative errno.
- */
-int region_scattered(struct region *region, unsigned int runs)
+/* As region_scattered(), with @spare pages that may lie beside others; -ENOSPC if more do. */
+static int scatter(struct region *region, unsigned int runs, size_t spare)
 {
-	size_t pages = runs + SCATTER_SPARE, used, i;
+	size_t pages = runs + spare, used, i;
 	long found;
 
 	memset(region, 0, sizeof(*region));
@@ -206,6 +197,35 @@ int region_scattered(struct region *region, unsigned int runs)
 	region->size = used * PAGE;
 	region->runs = runs;
 	return 0;
+}
+
+/**
+ * region_scattered() - memory in an exact number of physical pieces
+ * @region: out
+ * @runs: pieces
+ *
+ * Two mappings are touched page by page in turn, so that neighbours in one are
+ * no neighbours in memory.  Where two are all the same, the region becomes as
+ * much longer: one page more is never more than one run more, so every number
+ * of runs up to the pages there are is met exactly.  Pages that another process
+ * has just freed in that very pattern can come back in order: then there is
+ * another try with more of them, while the first are kept from coming again.
+ *
+ * Return: 0 or a negative errno.
+ */
+int region_scattered(struct region *region, unsigned int runs)
+{
+	struct region unfit[SCATTER_TRIES];
+	size_t spare = SCATTER_SPARE;
+	int ret, nr = 0;
+
+	while ((ret = scatter(region, runs, spare)) == -ENOSPC && nr < SCATTER_TRIES) {
+		unfit[nr++] = *region;
+		spare *= 4;
+	}
+	while (nr)
+		region_free(&unfit[--nr]);
+	return ret;
 }
 
 /**
