@@ -292,7 +292,8 @@ TEST_F_TIMEOUT(sleep, device_that_never_answers, 120)
 	ret = write_file(PM_STATE, "mem");
 	EXPECT_GT(0, ret);
 	TH_LOG("suspend: %s", strerror(-ret));
-	expect_coherent(_metadata, self, PAGES);
+	/* Neighbours that came by chance are pages of it as well. */
+	expect_coherent(_metadata, self, self->regions[0].size / PAGE);
 	vg_close(&session->vg);
 	ASSERT_EQ(0, write_file(VIRTIO_DRIVER "unbind", device));
 	EXPECT_EQ(session->pins, pins_outstanding());
