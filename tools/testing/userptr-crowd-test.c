@@ -297,7 +297,7 @@ TEST_F_TIMEOUT(silent, releases_that_find_no_room, 300)
 	EXPECT_EQ(0, status);
 	/* All of it is the device's still. */
 	EXPECT_LE(self->session.pins + nr, pins_outstanding());
-	for (i = 0; i < ATTEMPTS && least > SHARE_PERCENT; i++) {
+	for (i = 0; i < ATTEMPTS && least >= SHARE_PERCENT; i++) {
 		ASSERT_EQ(0, measure_idle(&kernel, &workers));
 		if (kernel < least)
 			least = kernel;
