@@ -22,11 +22,11 @@
 
 #include <linux/virtio_gpu_userptr.h>
 
-#include "gpu_device.h"
-#include "guest_memory.h"
-#include "log.h"
-#include "vhost_user.h"
-#include "virtqueue.h"
+#include "gpu/gpu_device.h"
+#include "memory/guest_memory.h"
+#include "util/log.h"
+#include "vhost/vhost_user.h"
+#include "vhost/virtqueue.h"
 
 #define PROGRAM_VERSION "0.1"
 #define DEFAULT_HOST_VISIBLE (UINT64_C(256) << 20)

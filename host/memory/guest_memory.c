@@ -1,0 +1,723 @@
+// SPDX-License-Identifier: MIT
+/*
+ * guest_memory: the table of guest RAM, the RAM files behind it, and run lists
+ *
+ * Invariants: a ram_file's mapping covers the whole file as it was when it was
+ * mapped, and neither moves nor shrinks while anybody holds a reference.  The
+ * regions of a table are sorted by guest address and do not overlap, nor do
+ * their ranges in the front end's address space.
+ *
+ * Threads: a table belongs to one thread.  All live ram_files are on one list,
+ * guarded by ram_files_lock, so that a file that only runs still hold is found
+ * again when a new table names it.  The last reference is dropped with that
+ * lock held; the others are atomic and need none.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "memory/guest_memory.h"
+
+/* The C library may be older than the kernel. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/**
+ * struct ram_file - a file of guest RAM, mapped once
+ * @next: next on ram_files
+ * @dev: with @ino the identity of the file
+ * @ino: see @dev; cannot be reused while @fd is open
+ * @fd: our own duplicate
+ * @size: bytes mapped, the size of the file at that time
+ * @base: where they are
+ * @refs: table entries and runs that point here
+ */
+struct ram_file {
+	struct ram_file *next;
+	dev_t dev;
+	ino_t ino;
+	int fd;
+	uint64_t size;
+	unsigned char *base;
+	uint64_t refs;
+};
+
+/**
+ * struct region - one region of the table
+ * @guest_addr: first guest-physical address
+ * @user_addr: the same byte in the front end's address space
+ * @size: bytes
+ * @offset: of the first byte in @file
+ * @file: referenced
+ */
+struct region {
+	uint64_t guest_addr;
+	uint64_t user_addr;
+	uint64_t size;
+	uint64_t offset;
+	struct ram_file *file;
+};
+
+/**
+ * struct guest_memory - the table
+ * @regions: sorted by guest address
+ * @nr: how many
+ * @generation: tables that were set
+ */
+struct guest_memory {
+	struct region regions[GUEST_MEMORY_MAX_REGIONS];
+	unsigned int nr;
+	uint64_t generation;
+};
+
+static pthread_mutex_t ram_files_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct ram_file *ram_files;
+
+/* RAM files */
+
+static struct ram_file *ram_file_find(const struct stat *st, uint64_t size)
+{
+	struct ram_file *file;
+
+	for (file = ram_files; file; file = file->next) {
+		if (file->dev == st->st_dev && file->ino == st->st_ino && file->size >= size)
+			return ram_file_get(file);
+	}
+	return NULL;
+}
+
+static int ram_file_map(int fd, const struct stat *st, struct ram_file **out)
+{
+	struct ram_file *file = calloc(1, sizeof(*file));
+	int err;
+
+	if (!file)
+		return -ENOMEM;
+	file->dev = st->st_dev;
+	file->ino = st->st_ino;
+	file->size = st->st_size;
+	file->refs = 1;
+	file->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (file->fd < 0) {
+		err = -errno;
+		goto err_free;
+	}
+	/* NORESERVE: the guest owns the memory, no swap is set aside for our view of it. */
+	file->base = mmap(NULL, file->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+			  file->fd, 0);
+	if (file->base == MAP_FAILED) {
+		err = -errno;
+		goto err_close;
+	}
+	/* A core dump of this process must not carry the guest's RAM; best effort. */
+	(void)madvise(file->base, file->size, MADV_DONTDUMP);
+	*out = file;
+	return 0;
+
+err_close:
+	close(file->fd);
+err_free:
+	free(file);
+	return err;
+}
+
+/* The file of @fd, of which bytes up to @end are needed, with a reference. */
+static int ram_file_open(int fd, uint64_t end, struct ram_file **out)
+{
+	struct ram_file *file = NULL;
+	struct stat st;
+	int err = 0;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_size <= 0 || end > (uint64_t)st.st_size)
+		return -EINVAL;
+
+	pthread_mutex_lock(&ram_files_lock);
+	/*
+	 * A file that has grown gets a second mapping: runs may point into
+	 * the first one, which therefore must stay where it is.
+	 */
+	file = ram_file_find(&st, end);
+	if (!file) {
+		err = ram_file_map(fd, &st, &file);
+		if (!err) {
+			file->next = ram_files;
+			ram_files = file;
+		}
+	}
+	pthread_mutex_unlock(&ram_files_lock);
+	if (!err)
+		*out = file;
+	return err;
+}
+
+/**
+ * ram_file_get() - take a reference
+ * @file: on which the caller has one, or ram_files_lock
+ *
+ * Return: @file.
+ */
+struct ram_file *ram_file_get(struct ram_file *file)
+{
+	__atomic_fetch_add(&file->refs, 1, __ATOMIC_RELAXED);
+	return file;
+}
+
+/**
+ * ram_file_put() - drop a reference, unmap with the last one
+ * @file: any thread
+ */
+void ram_file_put(struct ram_file *file)
+{
+	uint64_t refs = __atomic_load_n(&file->refs, __ATOMIC_RELAXED);
+	struct ram_file **link;
+
+	/* Not the last one: no lock.  A failed exchange has reloaded refs. */
+	while (refs > 1) {
+		if (__atomic_compare_exchange_n(&file->refs, &refs, refs - 1, true,
+						__ATOMIC_RELEASE, __ATOMIC_RELAXED))
+			return;
+	}
+
+	pthread_mutex_lock(&ram_files_lock);
+	if (__atomic_sub_fetch(&file->refs, 1, __ATOMIC_ACQ_REL)) {
+		pthread_mutex_unlock(&ram_files_lock);
+		return;
+	}
+	for (link = &ram_files; *link != file; link = &(*link)->next)
+		;
+	*link = file->next;
+	pthread_mutex_unlock(&ram_files_lock);
+
+	munmap(file->base, file->size);
+	close(file->fd);
+	free(file);
+}
+
+/**
+ * ram_file_fd() - the descriptor of a RAM file
+ * @file: the file
+ *
+ * Return: the descriptor, which stays the file's.
+ */
+int ram_file_fd(const struct ram_file *file)
+{
+	return file->fd;
+}
+
+/**
+ * run_pointer() - where a run is in this process
+ * @run: the run
+ *
+ * Return: its first byte.
+ */
+void *run_pointer(const struct run *run)
+{
+	return run->file->base + run->offset;
+}
+
+/* The table */
+
+/**
+ * guest_memory_new() - an empty table
+ *
+ * Return: the table, or NULL without memory.
+ */
+struct guest_memory *guest_memory_new(void)
+{
+	return calloc(1, sizeof(struct guest_memory));
+}
+
+static void regions_put(struct region *regions, unsigned int nr)
+{
+	while (nr--)
+		ram_file_put(regions[nr].file);
+}
+
+/**
+ * guest_memory_free() - drop the table; runs stay valid
+ * @gm: may be NULL
+ */
+void guest_memory_free(struct guest_memory *gm)
+{
+	if (!gm)
+		return;
+	regions_put(gm->regions, gm->nr);
+	free(gm);
+}
+
+/* [start, start + size) is empty or goes past the last 64-bit address. */
+static bool range_bad(uint64_t start, uint64_t size)
+{
+	return !size || size - 1 > UINT64_MAX - start;
+}
+
+static bool ranges_overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
+{
+	return a <= b + (b_size - 1) && b <= a + (a_size - 1);
+}
+
+static int check_regions(const struct guest_region *regions, unsigned int nr)
+{
+	unsigned int i, j;
+
+	if (nr > GUEST_MEMORY_MAX_REGIONS)
+		return -EINVAL;
+	for (i = 0; i < nr; i++) {
+		const struct guest_region *a = &regions[i];
+
+		/* A file offset also has to leave room for an end that fits. */
+		if (range_bad(a->guest_addr, a->size) || range_bad(a->user_addr, a->size) ||
+		    a->size > UINT64_MAX - a->fd_offset)
+			return -EINVAL;
+		for (j = 0; j < i; j++) {
+			const struct guest_region *b = &regions[j];
+
+			if (ranges_overlap(a->guest_addr, a->size, b->guest_addr, b->size) ||
+			    ranges_overlap(a->user_addr, a->size, b->user_addr, b->size))
+				return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static int compare_regions(const void *a, const void *b)
+{
+	uint64_t left = ((const struct region *)a)->guest_addr;
+	uint64_t right = ((const struct region *)b)->guest_addr;
+
+	return (left > right) - (left < right);
+}
+
+/**
+ * guest_memory_set() - replace the whole table
+ * @gm: the table
+ * @regions: the new regions; their descriptors stay the caller's
+ * @nr: how many; 0 empties the table
+ *
+ * Return: 0, or a negative errno with the old table in place.
+ */
+int guest_memory_set(struct guest_memory *gm, const struct guest_region *regions, unsigned int nr)
+{
+	struct region new[GUEST_MEMORY_MAX_REGIONS];
+	unsigned int i;
+	int err;
+
+	err = check_regions(regions, nr);
+	if (err)
+		return err;
+	for (i = 0; i < nr; i++) {
+		new[i].guest_addr = regions[i].guest_addr;
+		new[i].user_addr = regions[i].user_addr;
+		new[i].size = regions[i].size;
+		new[i].offset = regions[i].fd_offset;
+		err = ram_file_open(regions[i].fd, regions[i].fd_offset + regions[i].size,
+				    &new[i].file);
+		if (err)
+			goto err_put;
+	}
+	if (nr)
+		qsort(new, nr, sizeof(new[0]), compare_regions);
+	/* The old table goes last: files that both name keep their mapping. */
+	regions_put(gm->regions, gm->nr);
+	memcpy(gm->regions, new, nr * sizeof(new[0]));
+	gm->nr = nr;
+	gm->generation++;
+	return 0;
+
+err_put:
+	regions_put(new, i);
+	return err;
+}
+
+/* Index of the region that holds guest address @addr, or gm->nr. */
+static unsigned int find_region(const struct guest_memory *gm, uint64_t addr)
+{
+	unsigned int low = 0, high = gm->nr;
+
+	/* Invariant: regions below low start at or before addr, those from high after it. */
+	while (low < high) {
+		unsigned int mid = low + (high - low) / 2;
+
+		if (gm->regions[mid].guest_addr <= addr)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (!low || addr - gm->regions[low - 1].guest_addr >= gm->regions[low - 1].size)
+		return gm->nr;
+	return low - 1;
+}
+
+/*
+ * The piece of [addr, addr + len) at its start, as far as one region goes.
+ * *index is the region's.
+ */
+static int first_piece(const struct guest_memory *gm, unsigned int index, uint64_t addr,
+		       uint64_t len, struct run *piece)
+{
+	const struct region *region;
+	uint64_t skip;
+
+	if (index >= gm->nr)
+		return -EFAULT;
+	region = &gm->regions[index];
+	/* The address before a region wraps to a huge skip, which fails too. */
+	skip = addr - region->guest_addr;
+	if (skip >= region->size)
+		return -EFAULT;
+	piece->file = region->file;
+	piece->offset = region->offset + skip;
+	piece->length = region->size - skip < len ? region->size - skip : len;
+	return 0;
+}
+
+static bool continues(const struct run *run, const struct run *next)
+{
+	return run->file == next->file && run->offset + run->length == next->offset;
+}
+
+/**
+ * guest_memory_resolve() - the pieces that a guest-physical range lies in
+ * @gm: the table
+ * @addr: guest-physical address
+ * @len: bytes
+ * @runs: where the pieces go, in order, adjacent ones merged; borrowed
+ * @max: how many fit
+ *
+ * Return: the number of pieces, -EFAULT, -E2BIG or -EINVAL as the header says.
+ * On failure the contents of @runs mean nothing.
+ */
+int guest_memory_resolve(struct guest_memory *gm, uint64_t addr, uint64_t len, struct run *runs,
+			 unsigned int max)
+{
+	unsigned int index, nr = 0;
+	struct run piece;
+	int err;
+
+	if (!len)
+		return -EINVAL;
+	if (range_bad(addr, len))
+		return -EFAULT;
+	for (index = find_region(gm, addr); len; index++) {
+		err = first_piece(gm, index, addr, len, &piece);
+		if (err)
+			return err;
+		if (nr && continues(&runs[nr - 1], &piece)) {
+			runs[nr - 1].length += piece.length;
+		} else if (nr == max) {
+			return -E2BIG;
+		} else {
+			runs[nr++] = piece;
+		}
+		addr += piece.length;
+		len -= piece.length;
+	}
+	return (int)nr;
+}
+
+/**
+ * guest_memory_pointer() - a guest-physical range as a host pointer
+ * @gm: the table
+ * @addr: guest-physical address
+ * @len: bytes, not 0
+ *
+ * Return: the pointer, or NULL if a byte of the range is not guest memory or
+ * the range is not contiguous here.
+ */
+void *guest_memory_pointer(struct guest_memory *gm, uint64_t addr, uint64_t len)
+{
+	struct run run;
+
+	if (guest_memory_resolve(gm, addr, len, &run, 1) != 1)
+		return NULL;
+	return run_pointer(&run);
+}
+
+/**
+ * guest_memory_user_pointer() - a range of the front end's as a host pointer
+ * @gm: the table
+ * @user_addr: address in the front end's own address space
+ * @len: bytes, not 0
+ *
+ * Return: the pointer, or NULL if the range is not within one region.
+ */
+void *guest_memory_user_pointer(struct guest_memory *gm, uint64_t user_addr, uint64_t len)
+{
+	unsigned int i;
+
+	for (i = 0; i < gm->nr; i++) {
+		const struct region *region = &gm->regions[i];
+		uint64_t skip = user_addr - region->user_addr;
+
+		if (user_addr >= region->user_addr && skip < region->size) {
+			if (!len || len > region->size - skip)
+				return NULL;
+			return region->file->base + region->offset + skip;
+		}
+	}
+	return NULL;
+}
+
+/* Keep the compiler from fetching again what was just copied and is now checked. */
+static void copied(void)
+{
+	__asm__ volatile("" : : : "memory");
+}
+
+/**
+ * guest_memory_read() - copy out of guest memory
+ * @gm: the table
+ * @addr: guest-physical address
+ * @to: at least @len bytes
+ * @len: bytes
+ *
+ * Return: 0, or -EFAULT with @to left alone.
+ */
+int guest_memory_read(struct guest_memory *gm, uint64_t addr, void *to, size_t len)
+{
+	struct run runs[GUEST_MEMORY_MAX_REGIONS];
+	unsigned char *at = to;
+	int i, nr;
+
+	if (!len)
+		return 0;
+	nr = guest_memory_resolve(gm, addr, len, runs, GUEST_MEMORY_MAX_REGIONS);
+	if (nr < 0)
+		return -EFAULT;
+	for (i = 0; i < nr; i++) {
+		memcpy(at, run_pointer(&runs[i]), runs[i].length);
+		at += runs[i].length;
+	}
+	copied();
+	return 0;
+}
+
+/**
+ * guest_memory_write() - copy into guest memory
+ * @gm: the table
+ * @addr: guest-physical address
+ * @from: @len bytes
+ * @len: bytes
+ *
+ * Return: 0, or -EFAULT with guest memory left alone.
+ */
+int guest_memory_write(struct guest_memory *gm, uint64_t addr, const void *from, size_t len)
+{
+	struct run runs[GUEST_MEMORY_MAX_REGIONS];
+	const unsigned char *at = from;
+	int i, nr;
+
+	if (!len)
+		return 0;
+	nr = guest_memory_resolve(gm, addr, len, runs, GUEST_MEMORY_MAX_REGIONS);
+	if (nr < 0)
+		return -EFAULT;
+	for (i = 0; i < nr; i++) {
+		memcpy(run_pointer(&runs[i]), at, runs[i].length);
+		at += runs[i].length;
+	}
+	return 0;
+}
+
+/**
+ * guest_memory_populate() - see the header
+ * @run: as resolved
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int guest_memory_populate(const struct run *run)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t start = (uintptr_t)run_pointer(run);
+	uintptr_t end = start + run->length;
+
+	start &= ~(page - 1);
+	if (!madvise((void *)start, end - start, MADV_POPULATE_WRITE) || errno == EINVAL)
+		return 0;
+	return -ENOMEM;
+}
+
+/**
+ * guest_memory_bytes() - how much there is
+ * @gm: the table
+ *
+ * Return: bytes, at most UINT64_MAX.
+ */
+uint64_t guest_memory_bytes(const struct guest_memory *gm)
+{
+	uint64_t bytes = 0;
+	unsigned int i;
+
+	/* Regions do not overlap, so the sum is at most one more than fits. */
+	for (i = 0; i < gm->nr; i++)
+		if (__builtin_add_overflow(bytes, gm->regions[i].size, &bytes))
+			return UINT64_MAX;
+	return bytes;
+}
+
+/**
+ * guest_memory_file() - the RAM file of a region
+ * @gm: the table
+ * @index: of the region
+ *
+ * Return: the file, borrowed, or NULL beyond the last region.
+ */
+struct ram_file *guest_memory_file(const struct guest_memory *gm, unsigned int index)
+{
+	return index < gm->nr ? gm->regions[index].file : NULL;
+}
+
+/**
+ * guest_memory_generation() - which table this is
+ * @gm: the table
+ *
+ * Return: a number that every guest_memory_set() changes.
+ */
+uint64_t guest_memory_generation(const struct guest_memory *gm)
+{
+	return gm->generation;
+}
+
+/* Run lists */
+
+/**
+ * run_list_init() - an empty list
+ * @list: needs run_list_destroy() once something was appended
+ */
+void run_list_init(struct run_list *list)
+{
+	memset(list, 0, sizeof(*list));
+}
+
+/* Both arrays to @capacity entries; on failure the list is as usable as before. */
+static int run_list_resize(struct run_list *list, size_t capacity)
+{
+	struct run *runs;
+	uint64_t *ends;
+
+	/* Shrinking: each array holds that many whether or not realloc fails. */
+	if (capacity < list->capacity)
+		list->capacity = capacity;
+	runs = reallocarray(list->runs, capacity, sizeof(*runs));
+	if (!runs)
+		return -ENOMEM;
+	list->runs = runs;
+	ends = reallocarray(list->ends, capacity, sizeof(*ends));
+	if (!ends)
+		return -ENOMEM;
+	list->ends = ends;
+	list->capacity = capacity;
+	return 0;
+}
+
+/**
+ * run_list_append() - add bytes at the end
+ * @list: the list
+ * @run: borrowed; the list takes a reference of its own if it keeps it apart
+ *
+ * Return: 0, -EINVAL for an empty run, -EOVERFLOW, -ENOMEM.
+ */
+int run_list_append(struct run_list *list, const struct run *run)
+{
+	uint64_t bytes = run_list_bytes(list);
+	size_t capacity;
+	int err;
+
+	if (!run->length)
+		return -EINVAL;
+	if (run->length > UINT64_MAX - bytes)
+		return -EOVERFLOW;
+	if (list->nr && continues(&list->runs[list->nr - 1], run)) {
+		list->runs[list->nr - 1].length += run->length;
+		list->ends[list->nr - 1] += run->length;
+		return 0;
+	}
+	if (list->nr == list->capacity) {
+		capacity = list->capacity ? 2 * list->capacity : 4;
+		err = run_list_resize(list, capacity);
+		if (err)
+			return err;
+	}
+	list->runs[list->nr] = *run;
+	ram_file_get(run->file);
+	list->ends[list->nr] = bytes + run->length;
+	list->nr++;
+	return 0;
+}
+
+/**
+ * run_list_bytes() - size of what the list describes
+ * @list: the list
+ *
+ * Return: bytes.
+ */
+uint64_t run_list_bytes(const struct run_list *list)
+{
+	return list->nr ? list->ends[list->nr - 1] : 0;
+}
+
+/**
+ * run_list_trim() - give back what doubling left over
+ * @list: complete
+ */
+void run_list_trim(struct run_list *list)
+{
+	/* If shrinking fails the larger arrays serve as well. */
+	if (list->nr && list->nr < list->capacity)
+		(void)run_list_resize(list, list->nr);
+}
+
+/**
+ * run_list_destroy() - drop all references, free the arrays
+ * @list: empty and usable afterwards
+ */
+void run_list_destroy(struct run_list *list)
+{
+	size_t i;
+
+	for (i = 0; i < list->nr; i++)
+		ram_file_put(list->runs[i].file);
+	free(list->runs);
+	free(list->ends);
+	run_list_init(list);
+}
+
+/**
+ * run_list_piece() - where a byte of the resource is
+ * @list: the list
+ * @offset: bytes from the start of the resource
+ * @len: how many bytes follow at the answer in the same run
+ *
+ * Return: the pointer, or NULL at or past the end.
+ */
+void *run_list_piece(const struct run_list *list, uint64_t offset, uint64_t *len)
+{
+	size_t low = 0, high = list->nr;
+	const struct run *run;
+	uint64_t skip;
+
+	/* The first run whose end lies after offset. */
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (list->ends[mid] <= offset)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == list->nr)
+		return NULL;
+	run = &list->runs[low];
+	skip = offset - (list->ends[low] - run->length);
+	*len = run->length - skip;
+	return run->file->base + run->offset + skip;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vhost_user: the vhost-user back end between a VMM and a gpu_device
+ *
+ * One server serves one front end (VMM) at a time, any number one after the
+ * other.  It owns the socket, the rings and the descriptors of the front end;
+ * guest memory and device are its caller's.
+ *
+ * The device is reset when the last ring that could carry requests stops,
+ * whichever way: GET_VRING_BASE, SET_VRING_ENABLE 0, RESET_OWNER,
+ * RESET_DEVICE, or a front end that hangs up.  Front ends send nothing else
+ * when the guest's driver resets its device.
+ *
+ * Threads: all calls from one thread, which is the device's ring thread.
+ */
+#ifndef VHOST_USER_H
+#define VHOST_USER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "gpu/gpu_device.h"
+
+struct vhost_user_server;
+
+/* Control and cursor. */
+#define VHOST_USER_NR_RINGS 2
+
+struct vhost_user_server *vhost_user_server_new(struct guest_memory *gm);
+/* What gpu_device_new() wants; lives as long as the server. */
+const struct gpu_transport *vhost_user_server_transport(struct vhost_user_server *server);
+/* The device to serve, before anything else.  0 or a negative errno. */
+int vhost_user_server_attach(struct vhost_user_server *server, struct gpu_device *dev);
+/* Hang up, reset the device.  Call before gpu_device_free(). */
+void vhost_user_server_close(struct vhost_user_server *server);
+void vhost_user_server_free(struct vhost_user_server *server);
+
+/*
+ * Listen at @path, replacing a socket that nobody listens at.  0 or a negative
+ * errno: -EADDRINUSE if somebody does, -EEXIST if something else is there,
+ * -ENAMETOOLONG.
+ */
+int vhost_user_server_listen(struct vhost_user_server *server, const char *path);
+/*
+ * Use @fd, a listening or a connected stream socket of the UNIX family; owned
+ * by the server if 0 is returned, else -EINVAL or another negative errno.
+ */
+int vhost_user_server_adopt(struct vhost_user_server *server, int fd);
+
+/* Readable when vhost_user_server_step() has something to do. */
+int vhost_user_server_fd(const struct vhost_user_server *server);
+/*
+ * Handle one event, waiting at most @timeout_ms (-1: for ever) for it.  1, 0 if
+ * there was none, or a negative errno if the server cannot go on.
+ */
+int vhost_user_server_step(struct vhost_user_server *server, int timeout_ms);
+/* There was a connected socket, it is gone, and no other one can come. */
+bool vhost_user_server_finished(const struct vhost_user_server *server);
+bool vhost_user_server_connected(const struct vhost_user_server *server);
+
+/* "name: value" lines on what crossed socket and rings. */
+void vhost_user_server_print_stats(const struct vhost_user_server *server, FILE *to);
+
+#endif /* VHOST_USER_H */
