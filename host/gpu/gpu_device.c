@@ -39,6 +39,7 @@
 #include "gpu/host_visible.h"
 #include "util/id_table.h"
 #include "util/log.h"
+#include "util/responses.h"
 #include "memory/release.h"
 #include "renderer/renderer.h"
 #include "gpu/userptr.h"
@@ -56,15 +57,6 @@
 #define TIMELINE_BUCKETS 64
 #define ALWAYS (-1)
 
-#define OK VIRTIO_GPU_RESP_OK_NODATA
-#define ERR_UNSPEC VIRTIO_GPU_RESP_ERR_UNSPEC
-#define ERR_OUT_OF_MEMORY VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY
-#define ERR_INVALID_SCANOUT_ID VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID
-#define ERR_INVALID_RESOURCE_ID VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID
-#define ERR_INVALID_CONTEXT_ID VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID
-#define ERR_INVALID_PARAMETER VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER
-#define ERR_LIMIT VIRTIO_GPU_RESP_ERR_LIMIT
-#define ERR_UNSUPPORTED VIRTIO_GPU_RESP_ERR_UNSUPPORTED
 /* A handler's result: executed later, or already over; the command is gone. */
 #define LATER 0
 

@@ -20,8 +20,9 @@
 
 #include <linux/virtio_gpu_userptr.h>
 
-#include "util/id_table.h"
 #include "gpu/userptr.h"
+#include "util/id_table.h"
+#include "util/responses.h"
 
 /**
  * struct userptr - one resource
@@ -99,19 +100,18 @@ uint32_t userptr_append_range(struct userptr_core *core, struct run_list *list, 
 
 	nr = guest_memory_resolve(core->gm, addr, len, pieces, GUEST_MEMORY_MAX_REGIONS);
 	if (nr < 0)
-		return nr == -ENOMEM ? VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY :
-				       VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+		return nr == -ENOMEM ? ERR_OUT_OF_MEMORY : ERR_INVALID_PARAMETER;
 	for (i = 0; i < nr; i++) {
 		size_t before = list->nr;
 
 		/* Now, when it can be refused: later a job would die of it. */
 		if (guest_memory_populate(&pieces[i]) || run_list_append(list, &pieces[i]))
-			return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+			return ERR_OUT_OF_MEMORY;
 		core->total_runs += list->nr - before;
 		if (list->nr > max_runs || core->total_runs > core->limits.max_total_runs)
-			return VIRTIO_GPU_RESP_ERR_LIMIT;
+			return ERR_LIMIT;
 	}
-	return VIRTIO_GPU_RESP_OK_NODATA;
+	return OK;
 }
 
 void userptr_drop_runs(struct userptr_core *core, struct run_list *list)
@@ -213,10 +213,10 @@ static struct userptr *userptr_new(struct userptr_core *core, uint32_t id, uint3
 	struct userptr *userptr;
 
 	if (core->table.nr >= core->limits.max_resources) {
-		*why = VIRTIO_GPU_RESP_ERR_LIMIT;
+		*why = ERR_LIMIT;
 		return NULL;
 	}
-	*why = VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+	*why = ERR_OUT_OF_MEMORY;
 	userptr = calloc(1, sizeof(*userptr));
 	if (!userptr)
 		return NULL;
@@ -255,8 +255,8 @@ static uint32_t check_entries(const struct userptr_core *core, uint32_t nr_entri
 {
 	if (!nr_entries || nr_entries > core->limits.max_entries ||
 	    (uint64_t)nr_entries * sizeof(struct virtio_gpu_mem_entry) != entry_bytes)
-		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-	return VIRTIO_GPU_RESP_OK_NODATA;
+		return ERR_INVALID_PARAMETER;
+	return OK;
 }
 
 static uint32_t add_entry(struct userptr *userptr, const struct userptr_entry *entry)
@@ -269,11 +269,11 @@ static uint32_t add_entry(struct userptr *userptr, const struct userptr_entry *e
 
 	if (entry->padding || !length || (addr | length) & (USERPTR_ALIGNMENT - 1) ||
 	    addr + length < addr || length > userptr->backing.size - userptr->described)
-		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+		return ERR_INVALID_PARAMETER;
 	ret = userptr_append_range(core, &userptr->backing.runs, addr, length,
 				   core->limits.max_segments);
 	core->totals.runs += userptr->backing.runs.nr - before;
-	if (ret != VIRTIO_GPU_RESP_OK_NODATA)
+	if (ret != OK)
 		return ret;
 	userptr->nr_received++;
 	userptr->described += length;
@@ -295,7 +295,7 @@ static uint32_t userptr_complete(struct userptr *userptr)
 	if (core->host.view) {
 		ret = core->host.view->create(core->host.opaque, &userptr->backing, userptr->draft,
 					      &userptr->backing.view);
-		if (ret != VIRTIO_GPU_RESP_OK_NODATA)
+		if (ret != OK)
 			return userptr_fail(userptr, ret);
 		userptr->draft = NULL;
 	}
@@ -303,7 +303,7 @@ static uint32_t userptr_complete(struct userptr *userptr)
 	core->totals.created++;
 	core->totals.created_bytes += userptr->described;
 	core->totals.created_segments += userptr->nr_received;
-	return VIRTIO_GPU_RESP_OK_NODATA;
+	return OK;
 }
 
 /* One chunk; the resource fails with the first entry that is refused. */
@@ -315,24 +315,22 @@ static uint32_t add_entries(struct userptr *userptr, const unsigned char *entrie
 
 	/* A bound of the guest's own is not above ours. */
 	if (nr > (bound ? bound : core->limits.max_segments) - userptr->nr_received)
-		return userptr_fail(userptr, bound ? VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER :
-						     VIRTIO_GPU_RESP_ERR_LIMIT);
+		return userptr_fail(userptr, bound ? ERR_INVALID_PARAMETER : ERR_LIMIT);
 	/* After the last byte there is no length that an entry could have. */
 	for (i = 0; i < nr; i++) {
 		struct userptr_entry entry = userptr_entry_at(entries, i);
 
 		ret = add_entry(userptr, &entry);
-		if (ret != VIRTIO_GPU_RESP_OK_NODATA)
+		if (ret != OK)
 			return userptr_fail(userptr, ret);
 	}
 	if (core->host.view) {
 		ret = core->host.view->extend(core->host.opaque, &userptr->backing,
 					      &userptr->draft);
-		if (ret != VIRTIO_GPU_RESP_OK_NODATA)
+		if (ret != OK)
 			return userptr_fail(userptr, ret);
 	}
-	return userptr->described == userptr->backing.size ? userptr_complete(userptr) :
-							     VIRTIO_GPU_RESP_OK_NODATA;
+	return userptr->described == userptr->backing.size ? userptr_complete(userptr) : OK;
 }
 
 static uint32_t check_create(const struct userptr_core *core,
@@ -345,11 +343,11 @@ static uint32_t check_create(const struct userptr_core *core,
 
 	if (!userptr_padding_is_zero(&cmd->hdr) || flags & ~VIRTIO_GPU_USERPTR_RDONLY || !size ||
 	    size % USERPTR_ALIGNMENT)
-		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+		return ERR_INVALID_PARAMETER;
 	if (flags & VIRTIO_GPU_USERPTR_RDONLY && !core->limits.rdonly)
-		return VIRTIO_GPU_RESP_ERR_UNSUPPORTED;
+		return ERR_UNSUPPORTED;
 	if (size > core->limits.max_size || nr_segments > core->limits.max_segments)
-		return VIRTIO_GPU_RESP_ERR_LIMIT;
+		return ERR_LIMIT;
 	return check_entries(core, le32toh(cmd->nr_entries), entry_bytes);
 }
 
@@ -360,16 +358,16 @@ uint32_t userptr_create(struct userptr_core *core, const void *data, size_t len)
 	uint32_t id, ret;
 
 	if (len < sizeof(cmd))
-		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+		return ERR_INVALID_PARAMETER;
 	memcpy(&cmd, data, sizeof(cmd));
 	id = le32toh(cmd.resource_id);
 	if (!id || userptr_find(core, id) || core->host.id_in_use(core->host.opaque, id))
-		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+		return ERR_INVALID_RESOURCE_ID;
 	userptr = userptr_new(core, id, &ret);
 	if (!userptr)
 		return ret;
 	ret = check_create(core, &cmd, len - sizeof(cmd));
-	if (ret != VIRTIO_GPU_RESP_OK_NODATA)
+	if (ret != OK)
 		return userptr_fail(userptr, ret);
 	userptr->state = USERPTR_HALF_BUILT;
 	userptr->backing.size = le64toh(cmd.size);
@@ -386,15 +384,15 @@ uint32_t userptr_add_pages(struct userptr_core *core, const void *data, size_t l
 	uint32_t ret;
 
 	if (len < sizeof(cmd))
-		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+		return ERR_INVALID_PARAMETER;
 	memcpy(&cmd, data, sizeof(cmd));
 	userptr = userptr_find(core, le32toh(cmd.resource_id));
 	if (!userptr || userptr->state != USERPTR_HALF_BUILT)
-		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+		return ERR_INVALID_RESOURCE_ID;
 	ret = check_entries(core, le32toh(cmd.nr_entries), len - sizeof(cmd));
 	if (!userptr_padding_is_zero(&cmd.hdr) || le64toh(cmd.offset) != userptr->described)
-		ret = VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-	if (ret != VIRTIO_GPU_RESP_OK_NODATA)
+		ret = ERR_INVALID_PARAMETER;
+	if (ret != OK)
 		return userptr_fail(userptr, ret);
 	return add_entries(userptr, (const unsigned char *)data + sizeof(cmd),
 			   le32toh(cmd.nr_entries));
@@ -407,18 +405,18 @@ uint32_t userptr_destroy_check(struct userptr_core *core, const void *data, size
 	struct userptr *userptr;
 
 	if (len != sizeof(cmd))
-		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+		return ERR_INVALID_PARAMETER;
 	memcpy(&cmd, data, sizeof(cmd));
 	if (cmd.padding || !userptr_padding_is_zero(&cmd.hdr))
-		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+		return ERR_INVALID_PARAMETER;
 	userptr = userptr_find(core, le32toh(cmd.resource_id));
 	if (!userptr)
-		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+		return ERR_INVALID_RESOURCE_ID;
 	/* "Unknown" would say that there is no access any more: not true yet. */
 	if (userptr->state == USERPTR_DYING)
-		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+		return ERR_INVALID_PARAMETER;
 	*out = userptr;
-	return VIRTIO_GPU_RESP_OK_NODATA;
+	return OK;
 }
 
 void userptr_destroy_begin(struct userptr *userptr, void *cookie)

@@ -11,10 +11,6 @@
 #define HAVE_VIRGLRENDERER
 #endif
 #include "gpu/gpu_device.c"
-#undef OK
-#undef ERR_UNSPEC
-#undef ERR_LIMIT
-#undef ERR_UNSUPPORTED
 #define now_ns bench_now_ns
 #include "tests/gpu/gpu_test.h"
 #undef now_ns
