@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gpu_internal: what the files of the device know of each other
+ *
+ * For gpu_*.c only.  The state of the device is here, and of its commands, contexts
+ * and blobs; the section of a file has what it does for the others, and its handlers
+ * of commands.
+ *
+ * Threads: the ring thread only.
+ */
+#ifndef GPU_INTERNAL_H
+#define GPU_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <linux/virtio_gpu_userptr.h>
+#include <virtgpu_loopback.h>
+
+#include "gpu/gpu_device.h"
+#include "memory/backing.h"
+#include "renderer/renderer.h"
+#include "util/id_table.h"
+
+struct command_type;
+struct host_visible;
+struct mapping;
+struct release;
+struct timeline;
+struct udmabuf;
+struct userptr_core;
+struct userptr_view_ops;
+
+#define GPU_MAX_RENDERERS 2
+#define GPU_TIMELINE_BUCKETS 64
+/* A handler's result: executed later, or already over; the command is gone. */
+#define LATER 0
+
+/**
+ * struct command - a request that is not answered yet
+ * @dev: whose
+ * @next: in the list of all
+ * @prev: in the list of all
+ * @req: the transport's
+ * @capacity: bytes of answer that the guest has room for
+ * @type: NULL if unknown
+ * @hdr: as it came, zeroes if it did not
+ * @data: the request, while the handler runs
+ * @len: bytes of @data
+ * @resp: what the handler answers beside the type, with room for the header
+ * @resp_len: bytes of it
+ * @response: type of the answer, once executed
+ * @ready: executed, and no fault holds it back
+ * @fault: LOOPBACK_FAULT_DELAY or _DROP, to be done when executed
+ * @delay: milliseconds
+ * @due: when a delayed answer is ready, else 0 (CLOCK_MONOTONIC, ns)
+ * @timeline: if fenced
+ * @next_fenced: in the timeline
+ * @destroyed: a userptr resource is gone, and the answer will say so
+ * @text: decoded fields for the log
+ */
+struct command {
+	struct gpu_device *dev;
+	struct command *next;
+	struct command *prev;
+	struct gpu_request *req;
+	size_t capacity;
+	const struct command_type *type;
+	struct virtio_gpu_ctrl_hdr hdr;
+	const unsigned char *data;
+	size_t len;
+	unsigned char *resp;
+	size_t resp_len;
+	uint32_t response;
+	bool ready;
+	uint32_t fault;
+	uint64_t delay;
+	uint64_t due;
+	struct timeline *timeline;
+	struct command *next_fenced;
+	bool destroyed;
+	char text[120];
+};
+
+/**
+ * struct blob - a resource of memory that the driver or a renderer allocated
+ * @backing: first, so that idle() finds the rest; the guest's pages, none if
+ *	@mem is HOST3D
+ * @dev: whose
+ * @unref: the command to be answered when nobody uses it any more
+ * @mem: VIRTIO_GPU_BLOB_MEM_*
+ * @flags: VIRTIO_GPU_BLOB_FLAG_USE_*
+ * @renderer: index of the renderer that made it, or -1: it is of guest memory
+ *	and nothing else
+ * @mapping: what the guest asked to be mapped, and not yet to be unmapped
+ * @nr_mappings: that are not over for the VMM
+ */
+struct blob {
+	struct backing backing;
+	struct gpu_device *dev;
+	struct command *unref;
+	uint32_t mem;
+	uint32_t flags;
+	int renderer;
+	struct mapping *mapping;
+	unsigned int nr_mappings;
+};
+
+/**
+ * struct context - a rendering context
+ * @base: the renderer's, or &@own
+ * @renderer: index of its renderer, or -1: capset 0, which no renderer offers.
+ *	Drivers make such contexts for clients that do not ask for a capset;
+ *	resources can be attached to it, and it executes nothing.
+ * @rdonly: cannot write to read-only resources
+ * @lost: its renderer has given it up; the guest can only destroy it
+ * @blobs: id to struct blob, those of a renderer that are attached; the others
+ *	are in base->resources
+ * @own: see @base
+ */
+struct context {
+	struct renderer_context *base;
+	int renderer;
+	bool rdonly;
+	bool lost;
+	struct id_table blobs;
+	struct renderer_context own;
+};
+
+/**
+ * struct renderer_slot - one renderer
+ * @ops: what it is
+ * @renderer: it
+ */
+struct renderer_slot {
+	const struct renderer_ops *ops;
+	struct renderer *renderer;
+};
+
+/**
+ * struct gpu_device - the device
+ * @config: from the command line
+ * @transport: the way back
+ * @gm: guest memory, the transport's
+ * @features: accepted by the driver
+ * @userptrs: the userptr core
+ * @blobs: id to struct blob
+ * @nr_host_blobs: of @blobs, those of renderers
+ * @visible: where the guest sees them
+ * @udmabuf: makes the views of userptr resources, or NULL
+ * @release: lets go of the views, or NULL
+ * @evicting: the resource that contexts are being ended for
+ * @imports: attachments of userptr resources as dma-bufs, ever
+ * @contexts: id to struct context
+ * @nr_attachments: in all contexts together
+ * @renderers: what executes
+ * @nr_renderers: of @renderers
+ * @commands: all that are not answered
+ * @nr_commands: of @commands
+ * @timelines: hash buckets
+ * @fault: armed if kind is not NONE
+ * @counts: ever; the fields that say what is held now are not kept here
+ * @base: all numbers at the last reset
+ * @epoll: of renderers and @timer
+ * @timer: goes off when the first delayed answer is due
+ * @resetting: commands that are executed now are to be handed back
+ */
+struct gpu_device {
+	struct gpu_config config;
+	struct gpu_transport transport;
+	struct guest_memory *gm;
+	uint64_t features;
+	struct userptr_core *userptrs;
+	struct id_table blobs;
+	unsigned int nr_host_blobs;
+	struct host_visible *visible;
+	struct udmabuf *udmabuf;
+	struct release *release;
+	const struct backing *evicting;
+	uint64_t imports;
+	struct id_table contexts;
+	unsigned int nr_attachments;
+	struct renderer_slot renderers[GPU_MAX_RENDERERS];
+	unsigned int nr_renderers;
+	struct command *commands;
+	unsigned int nr_commands;
+	struct timeline *timelines[GPU_TIMELINE_BUCKETS];
+	struct renderer_fault fault;
+	struct loopback_stats counts;
+	struct loopback_stats base;
+	int epoll;
+	int timer;
+	bool resetting;
+};
+
+/* ---- gpu_command.c ---- */
+
+/* Decoded fields, for the line that is logged with the answer. */
+__attribute__((format(printf, 2, 3))) void gpu_command_describe(struct command *cmd,
+								const char *format, ...);
+/* Room for @len bytes of answer (header included), zeroed; NULL: no memory. */
+void *gpu_command_resp(struct command *cmd, size_t len);
+/*
+ * It was done, with this outcome.  Answers it, unless something holds the answer
+ * back, and what waited for it in its timeline; those commands are gone then.
+ */
+void gpu_command_executed(struct command *cmd, uint32_t response);
+/* RESOURCE_CREATE_USERPTR, _ADD_USERPTR_PAGES or _DESTROY_USERPTR. */
+bool gpu_command_is_userptr(uint32_t type);
+/* Answer those that were marked as ready by others than gpu_command_executed(). */
+void gpu_commands_answer_ready(struct gpu_device *dev);
+/*
+ * All are over, as the device is: answered with ERR_UNSPEC, in the order in which
+ * they came, or (@answer is false) not at all.
+ */
+void gpu_commands_drop(struct gpu_device *dev, bool answer);
+
+/* ---- gpu_fault.c ---- */
+
+/* Nothing is armed.  0 or a negative errno. */
+int gpu_fault_open(struct gpu_device *dev);
+void gpu_fault_close(struct gpu_device *dev);
+/* See struct renderer_host; @opaque is the device. */
+void gpu_fault_arm(void *opaque, const struct renderer_fault *fault);
+void gpu_fault_disarm(struct gpu_device *dev);
+/* Before a command is executed; false: it is gone, the fault was all there is to do. */
+bool gpu_fault_apply(struct gpu_device *dev, struct command *cmd);
+/* When it was executed; true: it is not to be answered now. */
+bool gpu_fault_withholds(struct command *cmd);
+/* The timer goes off when the first delayed answer is due. */
+void gpu_fault_set_timer(struct gpu_device *dev);
+/* Answer what was delayed and is due now. */
+void gpu_fault_dispatch(struct gpu_device *dev);
+
+/* ---- gpu_info.c ---- */
+
+/* Capsets of all renderers. */
+unsigned int gpu_nr_capsets(const struct gpu_device *dev);
+/*
+ * The capset of that @index among all, or, if @id is not 0, of that id.
+ * Returns the index of its renderer, or -1.
+ */
+int gpu_find_capset(const struct gpu_device *dev, unsigned int index, uint32_t id,
+		    struct renderer_capset *out);
+/* A bit for the id of each capset whose contexts cannot write to read-only resources. */
+uint64_t gpu_rdonly_capset_mask(const struct gpu_device *dev);
+
+uint32_t gpu_handle_get_display_info(struct gpu_device *dev, struct command *cmd);
+uint32_t gpu_handle_get_capset_info(struct gpu_device *dev, struct command *cmd);
+uint32_t gpu_handle_get_capset(struct gpu_device *dev, struct command *cmd);
+uint32_t gpu_handle_get_userptr_info(struct gpu_device *dev, struct command *cmd);
+
+/* ---- gpu_context.c ---- */
+
+/* A context that can still do something, or NULL. */
+struct context *gpu_find_context(const struct gpu_device *dev, uint32_t id);
+/* Detach a resource from every context that it is attached to. */
+void gpu_contexts_detach(struct gpu_device *dev, uint32_t id);
+/* Destroy all. */
+void gpu_contexts_drop(struct gpu_device *dev);
+/* For struct renderer_host; @opaque is the device, @cookie the command. */
+void gpu_submitted(void *opaque, void *cookie, uint32_t response);
+void gpu_context_lost(void *opaque, struct renderer_context *base);
+
+uint32_t gpu_handle_ctx_create(struct gpu_device *dev, struct command *cmd);
+uint32_t gpu_handle_ctx_destroy(struct gpu_device *dev, struct command *cmd);
+uint32_t gpu_handle_ctx_attach(struct gpu_device *dev, struct command *cmd);
+uint32_t gpu_handle_ctx_detach(struct gpu_device *dev, struct command *cmd);
+uint32_t gpu_handle_submit_3d(struct gpu_device *dev, struct command *cmd);
+
+/* ---- gpu_resource.c ---- */
+
+/* A resource of guest memory that may be used, or NULL. */
+struct backing *gpu_find_backing(const struct gpu_device *dev, uint32_t id);
+/* Between stop and the release that follows: end all use of the resource. */
+void gpu_backing_end_use(struct gpu_device *dev, struct backing *backing);
+/* The userptr core, with the limits of the configuration; NULL if out of memory. */
+struct userptr_core *gpu_userptrs_new(struct gpu_device *dev, const struct userptr_view_ops *view);
+
+uint32_t gpu_handle_create_userptr(struct gpu_device *dev, struct command *cmd);
+uint32_t gpu_handle_add_userptr_pages(struct gpu_device *dev, struct command *cmd);
+uint32_t gpu_handle_destroy_userptr(struct gpu_device *dev, struct command *cmd);
+
+/* ---- gpu_blob.c ---- */
+
+/* A blob of a renderer that may be used, or NULL. */
+struct blob *gpu_find_host_blob(const struct gpu_device *dev, uint32_t id);
+/* Forget all; they are attached nowhere, and no mapping of them is left. */
+void gpu_blobs_drop(struct gpu_device *dev);
+/* The host-visible region, in which blobs are mapped; NULL if out of memory. */
+struct host_visible *gpu_visible_new(struct gpu_device *dev);
+
+uint32_t gpu_handle_create_blob(struct gpu_device *dev, struct command *cmd);
+uint32_t gpu_handle_unref(struct gpu_device *dev, struct command *cmd);
+uint32_t gpu_handle_map_blob(struct gpu_device *dev, struct command *cmd);
+uint32_t gpu_handle_unmap_blob(struct gpu_device *dev, struct command *cmd);
+
+#endif /* GPU_INTERNAL_H */
