@@ -20,30 +20,30 @@
 
 #define MAX_BLOBS 65536
 
-struct blob *gpu_find_host_blob(const struct gpu_device *dev, uint32_t id)
+struct gpu_blob *gpu_find_host_blob(const struct gpu_device *dev, uint32_t id)
 {
-	struct blob *blob = id_table_find(&dev->blobs, id);
+	struct gpu_blob *blob = id_table_find(&dev->blobs, id);
 
 	return blob && blob->renderer >= 0 && !blob->unref ? blob : NULL;
 }
 
-static void blob_free(struct blob *blob)
+static void blob_free(struct gpu_blob *blob)
 {
 	userptr_drop_runs(blob->dev->userptrs, &blob->backing.runs);
 	free(blob);
 }
 
 /* The renderer's part of the blob goes. */
-static void blob_destroy_host(struct blob *blob)
+static void blob_destroy_host(struct gpu_blob *blob)
 {
-	const struct renderer_slot *slot = &blob->dev->renderers[blob->renderer];
+	const struct gpu_renderer_slot *slot = &blob->dev->renderers[blob->renderer];
 
 	slot->ops->blob_destroy(slot->renderer, blob->backing.id);
 	blob->dev->nr_host_blobs--;
 }
 
 /* The last steps of UNREF; the answer follows when nobody holds the memory. */
-static void blob_end(struct blob *blob)
+static void blob_end(struct gpu_blob *blob)
 {
 	if (blob->renderer >= 0)
 		blob_destroy_host(blob);
@@ -54,15 +54,15 @@ static void blob_end(struct blob *blob)
 
 static void blob_idle(struct backing *backing)
 {
-	struct blob *blob = (struct blob *)backing;
-	struct command *unref = blob->unref;
+	struct gpu_blob *blob = (struct gpu_blob *)backing;
+	struct gpu_command *unref = blob->unref;
 
 	id_table_remove(&blob->dev->blobs, backing->id);
 	blob_free(blob);
 	gpu_command_executed(unref, OK);
 }
 
-static uint32_t blob_add_entries(struct blob *blob, const unsigned char *entries, uint32_t nr)
+static uint32_t blob_add_entries(struct gpu_blob *blob, const unsigned char *entries, uint32_t nr)
 {
 	const struct gpu_limits *limits = &blob->dev->config.limits;
 	uint64_t sum = 0, max = guest_memory_bytes(blob->dev->gm);
@@ -87,7 +87,7 @@ static uint32_t blob_add_entries(struct blob *blob, const unsigned char *entries
 	return OK;
 }
 
-static uint32_t check_blob(const struct gpu_device *dev, const struct command *cmd,
+static uint32_t check_blob(const struct gpu_device *dev, const struct gpu_command *cmd,
 			   const struct virtio_gpu_resource_create_blob *in)
 {
 	uint32_t id = le32toh(in->resource_id);
@@ -112,7 +112,7 @@ static uint32_t check_blob(const struct gpu_device *dev, const struct command *c
  * names none, the first that can.  OK and its index, or an error.
  */
 static uint32_t find_blob_renderer(const struct gpu_device *dev, uint32_t ctx_id,
-				   struct context **context, int *renderer)
+				   struct gpu_context **context, int *renderer)
 {
 	int r;
 
@@ -132,7 +132,7 @@ static uint32_t find_blob_renderer(const struct gpu_device *dev, uint32_t ctx_id
 	return ERR_INVALID_PARAMETER;
 }
 
-static uint32_t blob_create_host(struct gpu_device *dev, struct blob *blob, uint32_t ctx_id,
+static uint32_t blob_create_host(struct gpu_device *dev, struct gpu_blob *blob, uint32_t ctx_id,
 				 uint64_t blob_id)
 {
 	struct renderer_blob what = {
@@ -143,8 +143,8 @@ static uint32_t blob_create_host(struct gpu_device *dev, struct blob *blob, uint
 		.size = blob->backing.size,
 		.guest = blob->mem == VIRTIO_GPU_BLOB_MEM_HOST3D ? NULL : &blob->backing,
 	};
-	const struct renderer_slot *slot;
-	struct context *context;
+	const struct gpu_renderer_slot *slot;
+	struct gpu_context *context;
 	int renderer;
 	uint32_t ret;
 
@@ -160,10 +160,10 @@ static uint32_t blob_create_host(struct gpu_device *dev, struct blob *blob, uint
 	return OK;
 }
 
-static struct blob *blob_new(struct gpu_device *dev,
-			     const struct virtio_gpu_resource_create_blob *in)
+static struct gpu_blob *blob_new(struct gpu_device *dev,
+				 const struct virtio_gpu_resource_create_blob *in)
 {
-	struct blob *blob = calloc(1, sizeof(*blob));
+	struct gpu_blob *blob = calloc(1, sizeof(*blob));
 
 	if (!blob)
 		return NULL;
@@ -178,10 +178,10 @@ static struct blob *blob_new(struct gpu_device *dev,
 	return blob;
 }
 
-uint32_t gpu_handle_create_blob(struct gpu_device *dev, struct command *cmd)
+uint32_t gpu_handle_create_blob(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct virtio_gpu_resource_create_blob *in = (const void *)cmd->data;
-	struct blob *blob;
+	struct gpu_blob *blob;
 	uint32_t ret;
 
 	gpu_command_describe(cmd, "res %u mem %u flags 0x%x blob %llu size %llu entries %u",
@@ -209,10 +209,10 @@ uint32_t gpu_handle_create_blob(struct gpu_device *dev, struct command *cmd)
 	return ret;
 }
 
-uint32_t gpu_handle_unref(struct gpu_device *dev, struct command *cmd)
+uint32_t gpu_handle_unref(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct virtio_gpu_resource_unref *in = (const void *)cmd->data;
-	struct blob *blob = id_table_find(&dev->blobs, le32toh(in->resource_id));
+	struct gpu_blob *blob = id_table_find(&dev->blobs, le32toh(in->resource_id));
 
 	gpu_command_describe(cmd, "res %u", le32toh(in->resource_id));
 	if (!blob)
@@ -238,7 +238,7 @@ void gpu_blobs_drop(struct gpu_device *dev)
 	size_t i;
 
 	for (i = 0; i < dev->blobs.size; i++) {
-		struct blob *blob = id_table_at(&dev->blobs, i);
+		struct gpu_blob *blob = id_table_at(&dev->blobs, i);
 
 		if (blob && blob->renderer >= 0)
 			blob_destroy_host(blob);
@@ -273,13 +273,13 @@ static uint32_t map_error(int err)
 static int visible_get(void *opaque, void *owner, struct renderer_mapping *out)
 {
 	struct gpu_device *dev = opaque;
-	const struct blob *blob = owner;
-	const struct renderer_slot *slot = &dev->renderers[blob->renderer];
+	const struct gpu_blob *blob = owner;
+	const struct gpu_renderer_slot *slot = &dev->renderers[blob->renderer];
 
 	return slot->ops->blob_export(slot->renderer, blob->backing.id, out);
 }
 
-static void blob_mapping_is_over(struct blob *blob)
+static void blob_mapping_is_over(struct gpu_blob *blob)
 {
 	if (!--blob->nr_mappings && blob->unref)
 		blob_end(blob);
@@ -288,9 +288,9 @@ static void blob_mapping_is_over(struct blob *blob)
 static void visible_mapped(void *opaque, void *owner, struct mapping *mapping, void *cookie,
 			   int err, uint32_t cache)
 {
-	struct command *cmd = cookie;
+	struct gpu_command *cmd = cookie;
 	struct virtio_gpu_resp_map_info *resp;
-	struct blob *blob = owner;
+	struct gpu_blob *blob = owner;
 	uint32_t response = VIRTIO_GPU_RESP_OK_MAP_INFO;
 
 	(void)opaque;
@@ -310,7 +310,7 @@ static void visible_mapped(void *opaque, void *owner, struct mapping *mapping, v
 
 static void visible_unmapped(void *opaque, void *owner, void *cookie, int err)
 {
-	struct blob *blob = owner;
+	struct gpu_blob *blob = owner;
 
 	(void)opaque;
 	/* NULL: it was not the guest that asked for it, but its UNREF. */
@@ -331,11 +331,11 @@ struct host_visible *gpu_visible_new(struct gpu_device *dev)
 	return host_visible_new(dev->config.host_visible, &host, &dev->transport);
 }
 
-uint32_t gpu_handle_map_blob(struct gpu_device *dev, struct command *cmd)
+uint32_t gpu_handle_map_blob(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct virtio_gpu_resource_map_blob *in = (const void *)cmd->data;
 	uint32_t id = le32toh(in->resource_id);
-	struct blob *blob = gpu_find_host_blob(dev, id);
+	struct gpu_blob *blob = gpu_find_host_blob(dev, id);
 	int err;
 
 	gpu_command_describe(cmd, "res %u offset %llu", id,
@@ -356,11 +356,11 @@ uint32_t gpu_handle_map_blob(struct gpu_device *dev, struct command *cmd)
 	return LATER;
 }
 
-uint32_t gpu_handle_unmap_blob(struct gpu_device *dev, struct command *cmd)
+uint32_t gpu_handle_unmap_blob(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct virtio_gpu_resource_unmap_blob *in = (const void *)cmd->data;
 	uint32_t id = le32toh(in->resource_id);
-	struct blob *blob = gpu_find_host_blob(dev, id);
+	struct gpu_blob *blob = gpu_find_host_blob(dev, id);
 
 	gpu_command_describe(cmd, "res %u", id);
 	if (!blob)

@@ -2,7 +2,7 @@
 /*
  * gpu_command: what a request is from its arrival to its answer
  *
- * A request becomes a struct command, which lives until its answer is given.
+ * A request becomes a struct gpu_command, which lives until its answer is given.
  * It is executed at once, by the handler in the table of its queue, or later
  * (a submission, the destroy of a resource in use).  Then it may be held back:
  * by a fault that a test armed, or because an earlier fenced command of its
@@ -34,7 +34,7 @@ _Static_assert(sizeof(struct virtio_gpu_resp_display_info) <= GPU_DEVICE_MAX_ANS
 	       "no answer is larger than is said");
 
 /**
- * struct command_type - how one command is taken
+ * struct gpu_command_type - how one command is taken
  * @type: VIRTIO_GPU_CMD_*
  * @name: for the log
  * @feature: the command is unknown if the driver did not accept it, or ALWAYS
@@ -42,17 +42,17 @@ _Static_assert(sizeof(struct virtio_gpu_resp_display_info) <= GPU_DEVICE_MAX_ANS
  * @tail: more bytes may follow; the handler says how many must
  * @handler: does it: an answer's type, or LATER
  */
-struct command_type {
+struct gpu_command_type {
 	uint32_t type;
 	const char *name;
 	int feature;
 	size_t size;
 	bool tail;
-	uint32_t (*handler)(struct gpu_device *dev, struct command *cmd);
+	uint32_t (*handler)(struct gpu_device *dev, struct gpu_command *cmd);
 };
 
 /**
- * struct timeline - fenced commands that are to be answered in order
+ * struct gpu_timeline - fenced commands that are to be answered in order
  * @next: in its bucket
  * @ctx_id: of a ring of a context; 0 for the global one
  * @ring: see @ctx_id
@@ -60,13 +60,13 @@ struct command_type {
  * @head: oldest command
  * @tail: where to append
  */
-struct timeline {
-	struct timeline *next;
+struct gpu_timeline {
+	struct gpu_timeline *next;
 	uint32_t ctx_id;
 	uint8_t ring;
 	bool global;
-	struct command *head;
-	struct command **tail;
+	struct gpu_command *head;
+	struct gpu_command **tail;
 };
 
 /* ---- the log ---- */
@@ -100,7 +100,7 @@ static const char *response_name(uint32_t response)
 	return "?";
 }
 
-__attribute__((format(printf, 2, 3))) void gpu_command_describe(struct command *cmd,
+__attribute__((format(printf, 2, 3))) void gpu_command_describe(struct gpu_command *cmd,
 								const char *format, ...)
 {
 	va_list args;
@@ -112,7 +112,7 @@ __attribute__((format(printf, 2, 3))) void gpu_command_describe(struct command *
 	va_end(args);
 }
 
-static void log_answer(const struct command *cmd)
+static void log_answer(const struct gpu_command *cmd)
 {
 	char fence[64] = "";
 
@@ -130,9 +130,10 @@ static void log_answer(const struct command *cmd)
 
 /* ---- answers ---- */
 
-static struct command *command_new(struct gpu_device *dev, struct gpu_request *req, size_t capacity)
+static struct gpu_command *command_new(struct gpu_device *dev, struct gpu_request *req,
+				       size_t capacity)
 {
-	struct command *cmd = calloc(1, sizeof(*cmd));
+	struct gpu_command *cmd = calloc(1, sizeof(*cmd));
 
 	if (!cmd)
 		return NULL;
@@ -147,7 +148,7 @@ static struct command *command_new(struct gpu_device *dev, struct gpu_request *r
 	return cmd;
 }
 
-static void command_free(struct command *cmd)
+static void command_free(struct gpu_command *cmd)
 {
 	struct gpu_device *dev = cmd->dev;
 
@@ -162,7 +163,7 @@ static void command_free(struct command *cmd)
 	free(cmd);
 }
 
-void *gpu_command_resp(struct command *cmd, size_t len)
+void *gpu_command_resp(struct gpu_command *cmd, size_t len)
 {
 	cmd->resp = calloc(1, len);
 	cmd->resp_len = cmd->resp ? len : 0;
@@ -193,7 +194,7 @@ static void respond(struct gpu_device *dev, struct gpu_request *req, size_t capa
 	dev->transport.respond(dev->transport.opaque, req, data, len < capacity ? len : capacity);
 }
 
-static void command_answer(struct command *cmd)
+static void command_answer(struct gpu_command *cmd)
 {
 	struct virtio_gpu_ctrl_hdr hdr = answer_header(&cmd->hdr, cmd->response);
 
@@ -213,16 +214,16 @@ static void command_answer(struct command *cmd)
 
 /* ---- timelines ---- */
 
-static struct timeline **timeline_bucket(struct gpu_device *dev, const struct timeline *key)
+static struct gpu_timeline **timeline_bucket(struct gpu_device *dev, const struct gpu_timeline *key)
 {
 	uint32_t hash = key->global ? 0 : key->ctx_id * 31 + key->ring + 1;
 
 	return &dev->timelines[hash % GPU_TIMELINE_BUCKETS];
 }
 
-static void timeline_free(struct gpu_device *dev, struct timeline *timeline)
+static void timeline_free(struct gpu_device *dev, struct gpu_timeline *timeline)
 {
-	struct timeline **at = timeline_bucket(dev, timeline);
+	struct gpu_timeline **at = timeline_bucket(dev, timeline);
 
 	while (*at != timeline)
 		at = &(*at)->next;
@@ -231,11 +232,11 @@ static void timeline_free(struct gpu_device *dev, struct timeline *timeline)
 }
 
 /* Put a fenced command in its timeline. */
-static int timeline_add(struct command *cmd)
+static int timeline_add(struct gpu_command *cmd)
 {
 	bool has_ring = le32toh(cmd->hdr.flags) & VIRTIO_GPU_FLAG_INFO_RING_IDX;
-	struct timeline key = { .global = !has_ring };
-	struct timeline **bucket, *timeline;
+	struct gpu_timeline key = { .global = !has_ring };
+	struct gpu_timeline **bucket, *timeline;
 
 	if (has_ring) {
 		key.ctx_id = le32toh(cmd->hdr.ctx_id);
@@ -261,9 +262,9 @@ static int timeline_add(struct command *cmd)
 	return 0;
 }
 
-static void timeline_flush(struct gpu_device *dev, struct timeline *timeline)
+static void timeline_flush(struct gpu_device *dev, struct gpu_timeline *timeline)
 {
-	struct command *cmd;
+	struct gpu_command *cmd;
 
 	while ((cmd = timeline->head) && cmd->ready) {
 		timeline->head = cmd->next_fenced;
@@ -275,7 +276,7 @@ static void timeline_flush(struct gpu_device *dev, struct timeline *timeline)
 		timeline_free(dev, timeline);
 }
 
-static void command_ready(struct command *cmd)
+static void command_ready(struct gpu_command *cmd)
 {
 	cmd->ready = true;
 	if (cmd->timeline)
@@ -284,7 +285,7 @@ static void command_ready(struct command *cmd)
 		command_answer(cmd);
 }
 
-void gpu_command_executed(struct command *cmd, uint32_t response)
+void gpu_command_executed(struct gpu_command *cmd, uint32_t response)
 {
 	cmd->response = response;
 	if (cmd->dev->resetting || gpu_fault_withholds(cmd))
@@ -294,7 +295,7 @@ void gpu_command_executed(struct command *cmd, uint32_t response)
 
 void gpu_commands_answer_ready(struct gpu_device *dev)
 {
-	struct command *cmd, *next;
+	struct gpu_command *cmd, *next;
 
 	for (cmd = dev->commands; cmd; cmd = next) {
 		next = cmd->next;
@@ -316,8 +317,8 @@ void gpu_commands_answer_ready(struct gpu_device *dev)
  */
 void gpu_commands_drop(struct gpu_device *dev, bool answer)
 {
-	struct command *cmd = dev->commands, *earlier;
-	struct timeline *timeline;
+	struct gpu_command *cmd = dev->commands, *earlier;
+	struct gpu_timeline *timeline;
 	unsigned int i;
 
 	while (cmd && cmd->next)
@@ -341,14 +342,14 @@ void gpu_commands_drop(struct gpu_device *dev, bool answer)
 
 /* ---- the tables ---- */
 
-static uint32_t handle_refuse(struct gpu_device *dev, struct command *cmd)
+static uint32_t handle_refuse(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	(void)dev;
 	(void)cmd;
 	return ERR_UNSPEC;
 }
 
-static uint32_t handle_cursor(struct gpu_device *dev, struct command *cmd)
+static uint32_t handle_cursor(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct virtio_gpu_update_cursor *in = (const void *)cmd->data;
 
@@ -366,7 +367,7 @@ static uint32_t handle_cursor(struct gpu_device *dev, struct command *cmd)
 	}
 /* clang-format on */
 
-static const struct command_type control_commands[] = {
+static const struct gpu_command_type control_commands[] = {
 	COMMAND(GET_DISPLAY_INFO, ALWAYS, ctrl_hdr, false, gpu_handle_get_display_info),
 	COMMAND(GET_EDID, ALWAYS, cmd_get_edid, false, handle_refuse),
 	COMMAND(GET_CAPSET_INFO, VIRTIO_GPU_F_VIRGL, get_capset_info, false,
@@ -397,16 +398,16 @@ static const struct command_type control_commands[] = {
 	{ .name = NULL },
 };
 
-static const struct command_type cursor_commands[] = {
+static const struct gpu_command_type cursor_commands[] = {
 	COMMAND(UPDATE_CURSOR, ALWAYS, update_cursor, false, handle_cursor),
 	COMMAND(MOVE_CURSOR, ALWAYS, update_cursor, false, handle_cursor),
 	{ .name = NULL },
 };
 
-static const struct command_type *find_type(const struct gpu_device *dev, unsigned int queue,
-					    uint32_t type)
+static const struct gpu_command_type *find_type(const struct gpu_device *dev, unsigned int queue,
+						uint32_t type)
 {
-	const struct command_type *at = queue ? cursor_commands : control_commands;
+	const struct gpu_command_type *at = queue ? cursor_commands : control_commands;
 
 	for (; at->name; at++)
 		if (at->type == type &&
@@ -424,7 +425,7 @@ bool gpu_command_is_userptr(uint32_t type)
 	       type == VIRTIO_GPU_CMD_RESOURCE_DESTROY_USERPTR;
 }
 
-static uint32_t execute(struct gpu_device *dev, struct command *cmd)
+static uint32_t execute(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	if (cmd->len < sizeof(cmd->hdr))
 		return ERR_INVALID_PARAMETER;
@@ -463,7 +464,7 @@ void gpu_device_command(struct gpu_device *dev, unsigned int queue, const void *
 			size_t resp_capacity, struct gpu_request *req)
 {
 	struct virtio_gpu_ctrl_hdr hdr = { .type = 0 };
-	struct command *cmd = NULL;
+	struct gpu_command *cmd = NULL;
 	uint32_t ret;
 
 	if (len >= sizeof(hdr))

@@ -23,12 +23,12 @@
 #define MAX_ATTACHMENTS (1u << 18)
 
 /* A context of @capset without its id, or NULL and why not. */
-static struct context *context_new(struct gpu_device *dev, uint32_t capset_id, const char *name,
-				   uint32_t *why)
+static struct gpu_context *context_new(struct gpu_device *dev, uint32_t capset_id, const char *name,
+				       uint32_t *why)
 {
-	struct context *context = calloc(1, sizeof(*context));
+	struct gpu_context *context = calloc(1, sizeof(*context));
 	struct renderer_capset capset;
-	const struct renderer_slot *slot;
+	const struct gpu_renderer_slot *slot;
 
 	*why = ERR_OUT_OF_MEMORY;
 	if (!context)
@@ -53,12 +53,12 @@ free_context:
 	return NULL;
 }
 
-static void context_free(struct gpu_device *dev, struct context *context)
+static void context_free(struct gpu_device *dev, struct gpu_context *context)
 {
 	dev->nr_attachments -= (unsigned int)(context->base->resources.nr + context->blobs.nr);
 	id_table_destroy(&context->blobs);
 	if (context->renderer >= 0) {
-		const struct renderer_slot *slot = &dev->renderers[context->renderer];
+		const struct gpu_renderer_slot *slot = &dev->renderers[context->renderer];
 
 		slot->ops->context_destroy(slot->renderer, context->base);
 	} else {
@@ -67,14 +67,14 @@ static void context_free(struct gpu_device *dev, struct context *context)
 	free(context);
 }
 
-uint32_t gpu_handle_ctx_create(struct gpu_device *dev, struct command *cmd)
+uint32_t gpu_handle_ctx_create(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct virtio_gpu_ctx_create *in = (const void *)cmd->data;
 	uint32_t id = le32toh(cmd->hdr.ctx_id);
 	uint32_t nlen = le32toh(in->nlen);
 	uint32_t init = 0;
 	char name[sizeof(in->debug_name) + 1] = "";
-	struct context *context;
+	struct gpu_context *context;
 	uint32_t why;
 
 	if (dev->features & 1u << VIRTIO_GPU_F_CONTEXT_INIT)
@@ -98,9 +98,9 @@ uint32_t gpu_handle_ctx_create(struct gpu_device *dev, struct command *cmd)
 	return OK;
 }
 
-uint32_t gpu_handle_ctx_destroy(struct gpu_device *dev, struct command *cmd)
+uint32_t gpu_handle_ctx_destroy(struct gpu_device *dev, struct gpu_command *cmd)
 {
-	struct context *context = id_table_remove(&dev->contexts, le32toh(cmd->hdr.ctx_id));
+	struct gpu_context *context = id_table_remove(&dev->contexts, le32toh(cmd->hdr.ctx_id));
 
 	if (!context)
 		return ERR_INVALID_CONTEXT_ID;
@@ -113,7 +113,7 @@ void gpu_contexts_drop(struct gpu_device *dev)
 	size_t i;
 
 	for (i = 0; i < dev->contexts.size; i++) {
-		struct context *context = id_table_at(&dev->contexts, i);
+		struct gpu_context *context = id_table_at(&dev->contexts, i);
 
 		if (context)
 			context_free(dev, context);
@@ -121,9 +121,9 @@ void gpu_contexts_drop(struct gpu_device *dev)
 	id_table_destroy(&dev->contexts);
 }
 
-struct context *gpu_find_context(const struct gpu_device *dev, uint32_t id)
+struct gpu_context *gpu_find_context(const struct gpu_device *dev, uint32_t id)
 {
-	struct context *context = id_table_find(&dev->contexts, id);
+	struct gpu_context *context = id_table_find(&dev->contexts, id);
 
 	return context && !context->lost ? context : NULL;
 }
@@ -135,7 +135,7 @@ struct context *gpu_find_context(const struct gpu_device *dev, uint32_t id)
 void gpu_context_lost(void *opaque, struct renderer_context *base)
 {
 	struct gpu_device *dev = opaque;
-	struct context *context = id_table_find(&dev->contexts, base->id);
+	struct gpu_context *context = id_table_find(&dev->contexts, base->id);
 	char why[64] = "its renderer cannot go on with it";
 
 	if (dev->resetting || !context || context->base != base || context->lost)
@@ -150,7 +150,7 @@ void gpu_context_lost(void *opaque, struct renderer_context *base)
 /* ---- what is attached ---- */
 
 static const struct renderer_ops *context_ops(const struct gpu_device *dev,
-					      const struct context *context)
+					      const struct gpu_context *context)
 {
 	return context->renderer < 0 ? NULL : dev->renderers[context->renderer].ops;
 }
@@ -170,7 +170,7 @@ static uint32_t attach_error(int err)
 	}
 }
 
-static uint32_t attach_backing(struct gpu_device *dev, struct context *context,
+static uint32_t attach_backing(struct gpu_device *dev, struct gpu_context *context,
 			       struct backing *backing)
 {
 	const struct renderer_ops *ops = context_ops(dev, context);
@@ -195,7 +195,8 @@ static uint32_t attach_backing(struct gpu_device *dev, struct context *context,
 	return OK;
 }
 
-static uint32_t attach_host_blob(struct gpu_device *dev, struct context *context, struct blob *blob)
+static uint32_t attach_host_blob(struct gpu_device *dev, struct gpu_context *context,
+				 struct gpu_blob *blob)
 {
 	const struct renderer_ops *ops = context_ops(dev, context);
 	int err = 0;
@@ -218,13 +219,13 @@ static uint32_t attach_host_blob(struct gpu_device *dev, struct context *context
 	return OK;
 }
 
-uint32_t gpu_handle_ctx_attach(struct gpu_device *dev, struct command *cmd)
+uint32_t gpu_handle_ctx_attach(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct virtio_gpu_ctx_resource *in = (const void *)cmd->data;
-	struct context *context = gpu_find_context(dev, le32toh(cmd->hdr.ctx_id));
+	struct gpu_context *context = gpu_find_context(dev, le32toh(cmd->hdr.ctx_id));
 	uint32_t id = le32toh(in->resource_id);
 	struct backing *backing;
-	struct blob *blob;
+	struct gpu_blob *blob;
 
 	gpu_command_describe(cmd, "res %u", id);
 	if (!context)
@@ -237,11 +238,11 @@ uint32_t gpu_handle_ctx_attach(struct gpu_device *dev, struct command *cmd)
 }
 
 /* false: it was not attached. */
-static bool context_detach(struct gpu_device *dev, struct context *context, uint32_t id)
+static bool context_detach(struct gpu_device *dev, struct gpu_context *context, uint32_t id)
 {
 	const struct renderer_ops *ops = context_ops(dev, context);
 	struct backing *backing = id_table_remove(&context->base->resources, id);
-	struct blob *blob = backing ? NULL : id_table_remove(&context->blobs, id);
+	struct gpu_blob *blob = backing ? NULL : id_table_remove(&context->blobs, id);
 
 	if (!backing && !blob)
 		return false;
@@ -253,10 +254,10 @@ static bool context_detach(struct gpu_device *dev, struct context *context, uint
 	return true;
 }
 
-uint32_t gpu_handle_ctx_detach(struct gpu_device *dev, struct command *cmd)
+uint32_t gpu_handle_ctx_detach(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct virtio_gpu_ctx_resource *in = (const void *)cmd->data;
-	struct context *context = id_table_find(&dev->contexts, le32toh(cmd->hdr.ctx_id));
+	struct gpu_context *context = id_table_find(&dev->contexts, le32toh(cmd->hdr.ctx_id));
 	uint32_t id = le32toh(in->resource_id);
 
 	gpu_command_describe(cmd, "res %u", id);
@@ -270,7 +271,7 @@ void gpu_contexts_detach(struct gpu_device *dev, uint32_t id)
 	size_t i;
 
 	for (i = 0; dev->nr_attachments && i < dev->contexts.size; i++) {
-		struct context *context = id_table_at(&dev->contexts, i);
+		struct gpu_context *context = id_table_at(&dev->contexts, i);
 
 		if (context)
 			context_detach(dev, context, id);
@@ -279,17 +280,17 @@ void gpu_contexts_detach(struct gpu_device *dev, uint32_t id)
 
 /* ---- submissions ---- */
 
-uint32_t gpu_handle_submit_3d(struct gpu_device *dev, struct command *cmd)
+uint32_t gpu_handle_submit_3d(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct virtio_gpu_cmd_submit *in = (const void *)cmd->data;
-	struct context *context = gpu_find_context(dev, le32toh(cmd->hdr.ctx_id));
+	struct gpu_context *context = gpu_find_context(dev, le32toh(cmd->hdr.ctx_id));
 	uint32_t size = le32toh(in->size), flags = le32toh(cmd->hdr.flags);
 	struct renderer_submission submission = {
 		.fenced = flags & VIRTIO_GPU_FLAG_FENCE,
 		.data = cmd->data + sizeof(*in),
 		.size = size,
 	};
-	const struct renderer_slot *slot;
+	const struct gpu_renderer_slot *slot;
 
 	gpu_command_describe(cmd, "size %u", size);
 	if (size != cmd->len - sizeof(*in))

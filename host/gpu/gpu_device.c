@@ -273,7 +273,7 @@ static int add_renderer(struct gpu_device *dev, const struct renderer_ops *ops)
 		.stats = guest_stats,
 		.lost = gpu_context_lost,
 	};
-	struct renderer_slot *slot = &dev->renderers[dev->nr_renderers];
+	struct gpu_renderer_slot *slot = &dev->renderers[dev->nr_renderers];
 	struct epoll_event event = { .events = EPOLLIN };
 	int err;
 
@@ -301,7 +301,7 @@ destroy:
 static void drop_renderers(struct gpu_device *dev)
 {
 	while (dev->nr_renderers) {
-		const struct renderer_slot *slot = &dev->renderers[--dev->nr_renderers];
+		const struct gpu_renderer_slot *slot = &dev->renderers[--dev->nr_renderers];
 
 		slot->ops->destroy(slot->renderer);
 	}

@@ -87,7 +87,7 @@ static uint32_t take_fault(struct gpu_device *dev, uint32_t type, uint64_t *para
 	return kind;
 }
 
-bool gpu_fault_apply(struct gpu_device *dev, struct command *cmd)
+bool gpu_fault_apply(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	uint64_t param = 0;
 
@@ -113,7 +113,7 @@ void gpu_fault_set_timer(struct gpu_device *dev)
 {
 	struct itimerspec when = { .it_value = { .tv_sec = 0 } };
 	uint64_t first = 0;
-	struct command *cmd;
+	struct gpu_command *cmd;
 
 	for (cmd = dev->commands; cmd; cmd = cmd->next)
 		if (cmd->due && (!first || cmd->due < first))
@@ -123,7 +123,7 @@ void gpu_fault_set_timer(struct gpu_device *dev)
 	timerfd_settime(dev->timer, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
-bool gpu_fault_withholds(struct command *cmd)
+bool gpu_fault_withholds(struct gpu_command *cmd)
 {
 	if (cmd->fault == LOOPBACK_FAULT_DROP)
 		return true;
@@ -137,7 +137,7 @@ bool gpu_fault_withholds(struct command *cmd)
 static void answer_delayed(struct gpu_device *dev)
 {
 	uint64_t now = now_ns();
-	struct command *cmd;
+	struct gpu_command *cmd;
 	bool any = false;
 
 	/* Marked first: answering one may free others of its timeline. */

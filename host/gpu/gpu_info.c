@@ -34,7 +34,7 @@ int gpu_find_capset(const struct gpu_device *dev, unsigned int index, uint32_t i
 	unsigned int i, at, nr = 0;
 
 	for (i = 0; i < dev->nr_renderers; i++) {
-		const struct renderer_slot *slot = &dev->renderers[i];
+		const struct gpu_renderer_slot *slot = &dev->renderers[i];
 
 		for (at = 0; slot->ops->capset(slot->renderer, at, out); at++, nr++)
 			if (id ? out->id == id : nr == index)
@@ -43,7 +43,7 @@ int gpu_find_capset(const struct gpu_device *dev, unsigned int index, uint32_t i
 	return -1;
 }
 
-uint32_t gpu_handle_get_display_info(struct gpu_device *dev, struct command *cmd)
+uint32_t gpu_handle_get_display_info(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	(void)dev;
 	/* No scanouts: every mode is disabled. */
@@ -52,7 +52,7 @@ uint32_t gpu_handle_get_display_info(struct gpu_device *dev, struct command *cmd
 	return VIRTIO_GPU_RESP_OK_DISPLAY_INFO;
 }
 
-uint32_t gpu_handle_get_capset_info(struct gpu_device *dev, struct command *cmd)
+uint32_t gpu_handle_get_capset_info(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct virtio_gpu_get_capset_info *in = (const void *)cmd->data;
 	struct virtio_gpu_resp_capset_info *resp;
@@ -71,7 +71,7 @@ uint32_t gpu_handle_get_capset_info(struct gpu_device *dev, struct command *cmd)
 	return VIRTIO_GPU_RESP_OK_CAPSET_INFO;
 }
 
-uint32_t gpu_handle_get_capset(struct gpu_device *dev, struct command *cmd)
+uint32_t gpu_handle_get_capset(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct virtio_gpu_get_capset *in = (const void *)cmd->data;
 	uint32_t id = le32toh(in->capset_id);
@@ -105,7 +105,7 @@ uint64_t gpu_rdonly_capset_mask(const struct gpu_device *dev)
 	return mask;
 }
 
-uint32_t gpu_handle_get_userptr_info(struct gpu_device *dev, struct command *cmd)
+uint32_t gpu_handle_get_userptr_info(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct gpu_limits *limits = &dev->config.limits;
 	struct virtio_gpu_resp_userptr_info *resp;

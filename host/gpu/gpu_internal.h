@@ -23,11 +23,11 @@
 #include "renderer/renderer.h"
 #include "util/id_table.h"
 
-struct command_type;
+struct gpu_command_type;
 struct host_visible;
 struct mapping;
 struct release;
-struct timeline;
+struct gpu_timeline;
 struct udmabuf;
 struct userptr_core;
 struct userptr_view_ops;
@@ -38,7 +38,7 @@ struct userptr_view_ops;
 #define LATER 0
 
 /**
- * struct command - a request that is not answered yet
+ * struct gpu_command - a request that is not answered yet
  * @dev: whose
  * @next: in the list of all
  * @prev: in the list of all
@@ -60,13 +60,13 @@ struct userptr_view_ops;
  * @destroyed: a userptr resource is gone, and the answer will say so
  * @text: decoded fields for the log
  */
-struct command {
+struct gpu_command {
 	struct gpu_device *dev;
-	struct command *next;
-	struct command *prev;
+	struct gpu_command *next;
+	struct gpu_command *prev;
 	struct gpu_request *req;
 	size_t capacity;
-	const struct command_type *type;
+	const struct gpu_command_type *type;
 	struct virtio_gpu_ctrl_hdr hdr;
 	const unsigned char *data;
 	size_t len;
@@ -77,14 +77,14 @@ struct command {
 	uint32_t fault;
 	uint64_t delay;
 	uint64_t due;
-	struct timeline *timeline;
-	struct command *next_fenced;
+	struct gpu_timeline *timeline;
+	struct gpu_command *next_fenced;
 	bool destroyed;
 	char text[120];
 };
 
 /**
- * struct blob - a resource of memory that the driver or a renderer allocated
+ * struct gpu_blob - a resource of memory that the driver or a renderer allocated
  * @backing: first, so that idle() finds the rest; the guest's pages, none if
  *	@mem is HOST3D
  * @dev: whose
@@ -96,10 +96,10 @@ struct command {
  * @mapping: what the guest asked to be mapped, and not yet to be unmapped
  * @nr_mappings: that are not over for the VMM
  */
-struct blob {
+struct gpu_blob {
 	struct backing backing;
 	struct gpu_device *dev;
-	struct command *unref;
+	struct gpu_command *unref;
 	uint32_t mem;
 	uint32_t flags;
 	int renderer;
@@ -108,18 +108,18 @@ struct blob {
 };
 
 /**
- * struct context - a rendering context
+ * struct gpu_context - a rendering context
  * @base: the renderer's, or &@own
  * @renderer: index of its renderer, or -1: capset 0, which no renderer offers.
  *	Drivers make such contexts for clients that do not ask for a capset;
  *	resources can be attached to it, and it executes nothing.
  * @rdonly: cannot write to read-only resources
  * @lost: its renderer has given it up; the guest can only destroy it
- * @blobs: id to struct blob, those of a renderer that are attached; the others
+ * @blobs: id to struct gpu_blob, those of a renderer that are attached; the others
  *	are in base->resources
  * @own: see @base
  */
-struct context {
+struct gpu_context {
 	struct renderer_context *base;
 	int renderer;
 	bool rdonly;
@@ -129,11 +129,11 @@ struct context {
 };
 
 /**
- * struct renderer_slot - one renderer
+ * struct gpu_renderer_slot - one renderer
  * @ops: what it is
  * @renderer: it
  */
-struct renderer_slot {
+struct gpu_renderer_slot {
 	const struct renderer_ops *ops;
 	struct renderer *renderer;
 };
@@ -145,14 +145,14 @@ struct renderer_slot {
  * @gm: guest memory, the transport's
  * @features: accepted by the driver
  * @userptrs: the userptr core
- * @blobs: id to struct blob
+ * @blobs: id to struct gpu_blob
  * @nr_host_blobs: of @blobs, those of renderers
  * @visible: where the guest sees them
  * @udmabuf: makes the views of userptr resources, or NULL
  * @release: lets go of the views, or NULL
  * @evicting: the resource that contexts are being ended for
  * @imports: attachments of userptr resources as dma-bufs, ever
- * @contexts: id to struct context
+ * @contexts: id to struct gpu_context
  * @nr_attachments: in all contexts together
  * @renderers: what executes
  * @nr_renderers: of @renderers
@@ -181,11 +181,11 @@ struct gpu_device {
 	uint64_t imports;
 	struct id_table contexts;
 	unsigned int nr_attachments;
-	struct renderer_slot renderers[GPU_MAX_RENDERERS];
+	struct gpu_renderer_slot renderers[GPU_MAX_RENDERERS];
 	unsigned int nr_renderers;
-	struct command *commands;
+	struct gpu_command *commands;
 	unsigned int nr_commands;
-	struct timeline *timelines[GPU_TIMELINE_BUCKETS];
+	struct gpu_timeline *timelines[GPU_TIMELINE_BUCKETS];
 	struct renderer_fault fault;
 	struct loopback_stats counts;
 	struct loopback_stats base;
@@ -197,15 +197,15 @@ struct gpu_device {
 /* ---- gpu_command.c ---- */
 
 /* Decoded fields, for the line that is logged with the answer. */
-__attribute__((format(printf, 2, 3))) void gpu_command_describe(struct command *cmd,
+__attribute__((format(printf, 2, 3))) void gpu_command_describe(struct gpu_command *cmd,
 								const char *format, ...);
 /* Room for @len bytes of answer (header included), zeroed; NULL: no memory. */
-void *gpu_command_resp(struct command *cmd, size_t len);
+void *gpu_command_resp(struct gpu_command *cmd, size_t len);
 /*
  * It was done, with this outcome.  Answers it, unless something holds the answer
  * back, and what waited for it in its timeline; those commands are gone then.
  */
-void gpu_command_executed(struct command *cmd, uint32_t response);
+void gpu_command_executed(struct gpu_command *cmd, uint32_t response);
 /* RESOURCE_CREATE_USERPTR, _ADD_USERPTR_PAGES or _DESTROY_USERPTR. */
 bool gpu_command_is_userptr(uint32_t type);
 /* Answer those that were marked as ready by others than gpu_command_executed(). */
@@ -225,9 +225,9 @@ void gpu_fault_close(struct gpu_device *dev);
 void gpu_fault_arm(void *opaque, const struct renderer_fault *fault);
 void gpu_fault_disarm(struct gpu_device *dev);
 /* Before a command is executed; false: it is gone, the fault was all there is to do. */
-bool gpu_fault_apply(struct gpu_device *dev, struct command *cmd);
+bool gpu_fault_apply(struct gpu_device *dev, struct gpu_command *cmd);
 /* When it was executed; true: it is not to be answered now. */
-bool gpu_fault_withholds(struct command *cmd);
+bool gpu_fault_withholds(struct gpu_command *cmd);
 /* The timer goes off when the first delayed answer is due. */
 void gpu_fault_set_timer(struct gpu_device *dev);
 /* Answer what was delayed and is due now. */
@@ -246,15 +246,15 @@ int gpu_find_capset(const struct gpu_device *dev, unsigned int index, uint32_t i
 /* A bit for the id of each capset whose contexts cannot write to read-only resources. */
 uint64_t gpu_rdonly_capset_mask(const struct gpu_device *dev);
 
-uint32_t gpu_handle_get_display_info(struct gpu_device *dev, struct command *cmd);
-uint32_t gpu_handle_get_capset_info(struct gpu_device *dev, struct command *cmd);
-uint32_t gpu_handle_get_capset(struct gpu_device *dev, struct command *cmd);
-uint32_t gpu_handle_get_userptr_info(struct gpu_device *dev, struct command *cmd);
+uint32_t gpu_handle_get_display_info(struct gpu_device *dev, struct gpu_command *cmd);
+uint32_t gpu_handle_get_capset_info(struct gpu_device *dev, struct gpu_command *cmd);
+uint32_t gpu_handle_get_capset(struct gpu_device *dev, struct gpu_command *cmd);
+uint32_t gpu_handle_get_userptr_info(struct gpu_device *dev, struct gpu_command *cmd);
 
 /* ---- gpu_context.c ---- */
 
 /* A context that can still do something, or NULL. */
-struct context *gpu_find_context(const struct gpu_device *dev, uint32_t id);
+struct gpu_context *gpu_find_context(const struct gpu_device *dev, uint32_t id);
 /* Detach a resource from every context that it is attached to. */
 void gpu_contexts_detach(struct gpu_device *dev, uint32_t id);
 /* Destroy all. */
@@ -263,11 +263,11 @@ void gpu_contexts_drop(struct gpu_device *dev);
 void gpu_submitted(void *opaque, void *cookie, uint32_t response);
 void gpu_context_lost(void *opaque, struct renderer_context *base);
 
-uint32_t gpu_handle_ctx_create(struct gpu_device *dev, struct command *cmd);
-uint32_t gpu_handle_ctx_destroy(struct gpu_device *dev, struct command *cmd);
-uint32_t gpu_handle_ctx_attach(struct gpu_device *dev, struct command *cmd);
-uint32_t gpu_handle_ctx_detach(struct gpu_device *dev, struct command *cmd);
-uint32_t gpu_handle_submit_3d(struct gpu_device *dev, struct command *cmd);
+uint32_t gpu_handle_ctx_create(struct gpu_device *dev, struct gpu_command *cmd);
+uint32_t gpu_handle_ctx_destroy(struct gpu_device *dev, struct gpu_command *cmd);
+uint32_t gpu_handle_ctx_attach(struct gpu_device *dev, struct gpu_command *cmd);
+uint32_t gpu_handle_ctx_detach(struct gpu_device *dev, struct gpu_command *cmd);
+uint32_t gpu_handle_submit_3d(struct gpu_device *dev, struct gpu_command *cmd);
 
 /* ---- gpu_resource.c ---- */
 
@@ -278,22 +278,22 @@ void gpu_backing_end_use(struct gpu_device *dev, struct backing *backing);
 /* The userptr core, with the limits of the configuration; NULL if out of memory. */
 struct userptr_core *gpu_userptrs_new(struct gpu_device *dev, const struct userptr_view_ops *view);
 
-uint32_t gpu_handle_create_userptr(struct gpu_device *dev, struct command *cmd);
-uint32_t gpu_handle_add_userptr_pages(struct gpu_device *dev, struct command *cmd);
-uint32_t gpu_handle_destroy_userptr(struct gpu_device *dev, struct command *cmd);
+uint32_t gpu_handle_create_userptr(struct gpu_device *dev, struct gpu_command *cmd);
+uint32_t gpu_handle_add_userptr_pages(struct gpu_device *dev, struct gpu_command *cmd);
+uint32_t gpu_handle_destroy_userptr(struct gpu_device *dev, struct gpu_command *cmd);
 
 /* ---- gpu_blob.c ---- */
 
 /* A blob of a renderer that may be used, or NULL. */
-struct blob *gpu_find_host_blob(const struct gpu_device *dev, uint32_t id);
+struct gpu_blob *gpu_find_host_blob(const struct gpu_device *dev, uint32_t id);
 /* Forget all; they are attached nowhere, and no mapping of them is left. */
 void gpu_blobs_drop(struct gpu_device *dev);
 /* The host-visible region, in which blobs are mapped; NULL if out of memory. */
 struct host_visible *gpu_visible_new(struct gpu_device *dev);
 
-uint32_t gpu_handle_create_blob(struct gpu_device *dev, struct command *cmd);
-uint32_t gpu_handle_unref(struct gpu_device *dev, struct command *cmd);
-uint32_t gpu_handle_map_blob(struct gpu_device *dev, struct command *cmd);
-uint32_t gpu_handle_unmap_blob(struct gpu_device *dev, struct command *cmd);
+uint32_t gpu_handle_create_blob(struct gpu_device *dev, struct gpu_command *cmd);
+uint32_t gpu_handle_unref(struct gpu_device *dev, struct gpu_command *cmd);
+uint32_t gpu_handle_map_blob(struct gpu_device *dev, struct gpu_command *cmd);
+uint32_t gpu_handle_unmap_blob(struct gpu_device *dev, struct gpu_command *cmd);
 
 #endif /* GPU_INTERNAL_H */

@@ -18,7 +18,7 @@
 
 struct backing *gpu_find_backing(const struct gpu_device *dev, uint32_t id)
 {
-	struct blob *blob = id_table_find(&dev->blobs, id);
+	struct gpu_blob *blob = id_table_find(&dev->blobs, id);
 	struct userptr *userptr;
 
 	if (blob)
@@ -49,7 +49,7 @@ static bool blob_has_id(void *opaque, uint32_t id)
 
 static void userptr_destroyed(void *opaque, void *cookie)
 {
-	struct command *cmd = cookie;
+	struct gpu_command *cmd = cookie;
 
 	(void)opaque;
 	cmd->destroyed = true;
@@ -77,7 +77,7 @@ struct userptr_core *gpu_userptrs_new(struct gpu_device *dev, const struct userp
 	return userptr_core_new(&limits, &host, dev->gm);
 }
 
-uint32_t gpu_handle_create_userptr(struct gpu_device *dev, struct command *cmd)
+uint32_t gpu_handle_create_userptr(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct virtio_gpu_resource_create_userptr *in = (const void *)cmd->data;
 
@@ -88,7 +88,7 @@ uint32_t gpu_handle_create_userptr(struct gpu_device *dev, struct command *cmd)
 	return userptr_create(dev->userptrs, cmd->data, cmd->len);
 }
 
-uint32_t gpu_handle_add_userptr_pages(struct gpu_device *dev, struct command *cmd)
+uint32_t gpu_handle_add_userptr_pages(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct virtio_gpu_resource_add_userptr_pages *in = (const void *)cmd->data;
 
@@ -97,7 +97,7 @@ uint32_t gpu_handle_add_userptr_pages(struct gpu_device *dev, struct command *cm
 	return userptr_add_pages(dev->userptrs, cmd->data, cmd->len);
 }
 
-uint32_t gpu_handle_destroy_userptr(struct gpu_device *dev, struct command *cmd)
+uint32_t gpu_handle_destroy_userptr(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct virtio_gpu_resource_destroy_userptr *in = (const void *)cmd->data;
 	struct userptr *userptr;
