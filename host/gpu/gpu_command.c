@@ -53,20 +53,18 @@ struct gpu_command_type {
 
 /**
  * struct gpu_timeline - fenced commands that are to be answered in order
- * @next: in its bucket
+ * @link: in its bucket
  * @ctx_id: of a ring of a context; 0 for the global one
  * @ring: see @ctx_id
  * @global: the driver did not name a ring
- * @head: oldest command
- * @tail: where to append
+ * @commands: in the order in which they came
  */
 struct gpu_timeline {
-	struct gpu_timeline *next;
+	LIST_ENTRY(gpu_timeline) link;
 	uint32_t ctx_id;
 	uint8_t ring;
 	bool global;
-	struct gpu_command *head;
-	struct gpu_command **tail;
+	STAILQ_HEAD(, gpu_command) commands;
 };
 
 /* ---- the log ---- */
@@ -140,10 +138,7 @@ static struct gpu_command *command_new(struct gpu_device *dev, struct gpu_reques
 	cmd->dev = dev;
 	cmd->req = req;
 	cmd->capacity = capacity;
-	cmd->next = dev->commands;
-	if (cmd->next)
-		cmd->next->prev = cmd;
-	dev->commands = cmd;
+	TAILQ_INSERT_HEAD(&dev->commands, cmd, link);
 	dev->nr_commands++;
 	return cmd;
 }
@@ -152,12 +147,7 @@ static void command_free(struct gpu_command *cmd)
 {
 	struct gpu_device *dev = cmd->dev;
 
-	if (cmd->prev)
-		cmd->prev->next = cmd->next;
-	else
-		dev->commands = cmd->next;
-	if (cmd->next)
-		cmd->next->prev = cmd->prev;
+	TAILQ_REMOVE(&dev->commands, cmd, link);
 	dev->nr_commands--;
 	free(cmd->resp);
 	free(cmd);
@@ -214,20 +204,17 @@ static void command_answer(struct gpu_command *cmd)
 
 /* ---- timelines ---- */
 
-static struct gpu_timeline **timeline_bucket(struct gpu_device *dev, const struct gpu_timeline *key)
+static struct gpu_timeline_list *timeline_bucket(struct gpu_device *dev,
+						 const struct gpu_timeline *key)
 {
 	uint32_t hash = key->global ? 0 : key->ctx_id * 31 + key->ring + 1;
 
 	return &dev->timelines[hash % GPU_TIMELINE_BUCKETS];
 }
 
-static void timeline_free(struct gpu_device *dev, struct gpu_timeline *timeline)
+static void timeline_free(struct gpu_timeline *timeline)
 {
-	struct gpu_timeline **at = timeline_bucket(dev, timeline);
-
-	while (*at != timeline)
-		at = &(*at)->next;
-	*at = timeline->next;
+	LIST_REMOVE(timeline, link);
 	free(timeline);
 }
 
@@ -236,14 +223,15 @@ static int timeline_add(struct gpu_command *cmd)
 {
 	bool has_ring = le32toh(cmd->hdr.flags) & VIRTIO_GPU_FLAG_INFO_RING_IDX;
 	struct gpu_timeline key = { .global = !has_ring };
-	struct gpu_timeline **bucket, *timeline;
+	struct gpu_timeline_list *bucket;
+	struct gpu_timeline *timeline;
 
 	if (has_ring) {
 		key.ctx_id = le32toh(cmd->hdr.ctx_id);
 		key.ring = cmd->hdr.ring_idx;
 	}
 	bucket = timeline_bucket(cmd->dev, &key);
-	for (timeline = *bucket; timeline; timeline = timeline->next)
+	LIST_FOREACH(timeline, bucket, link)
 		if (timeline->global == key.global && timeline->ctx_id == key.ctx_id &&
 		    timeline->ring == key.ring)
 			break;
@@ -252,35 +240,31 @@ static int timeline_add(struct gpu_command *cmd)
 		if (!timeline)
 			return -ENOMEM;
 		*timeline = key;
-		timeline->tail = &timeline->head;
-		timeline->next = *bucket;
-		*bucket = timeline;
+		STAILQ_INIT(&timeline->commands);
+		LIST_INSERT_HEAD(bucket, timeline, link);
 	}
-	*timeline->tail = cmd;
-	timeline->tail = &cmd->next_fenced;
+	STAILQ_INSERT_TAIL(&timeline->commands, cmd, fenced_link);
 	cmd->timeline = timeline;
 	return 0;
 }
 
-static void timeline_flush(struct gpu_device *dev, struct gpu_timeline *timeline)
+static void timeline_flush(struct gpu_timeline *timeline)
 {
 	struct gpu_command *cmd;
 
-	while ((cmd = timeline->head) && cmd->ready) {
-		timeline->head = cmd->next_fenced;
-		if (!timeline->head)
-			timeline->tail = &timeline->head;
+	while ((cmd = STAILQ_FIRST(&timeline->commands)) && cmd->ready) {
+		STAILQ_REMOVE_HEAD(&timeline->commands, fenced_link);
 		command_answer(cmd);
 	}
-	if (!timeline->head)
-		timeline_free(dev, timeline);
+	if (STAILQ_EMPTY(&timeline->commands))
+		timeline_free(timeline);
 }
 
 static void command_ready(struct gpu_command *cmd)
 {
 	cmd->ready = true;
 	if (cmd->timeline)
-		timeline_flush(cmd->dev, cmd->timeline);
+		timeline_flush(cmd->timeline);
 	else
 		command_answer(cmd);
 }
@@ -297,15 +281,15 @@ void gpu_commands_answer_ready(struct gpu_device *dev)
 {
 	struct gpu_command *cmd, *next;
 
-	for (cmd = dev->commands; cmd; cmd = next) {
-		next = cmd->next;
+	for (cmd = TAILQ_FIRST(&dev->commands); cmd; cmd = next) {
+		next = TAILQ_NEXT(cmd, link);
 		if (!cmd->ready)
 			continue;
 		if (!cmd->timeline) {
 			command_answer(cmd);
-		} else if (cmd->timeline->head == cmd) {
-			timeline_flush(dev, cmd->timeline);
-			next = dev->commands;
+		} else if (STAILQ_FIRST(&cmd->timeline->commands) == cmd) {
+			timeline_flush(cmd->timeline);
+			next = TAILQ_FIRST(&dev->commands);
 		}
 	}
 }
@@ -317,26 +301,20 @@ void gpu_commands_answer_ready(struct gpu_device *dev)
  */
 void gpu_commands_drop(struct gpu_device *dev, bool answer)
 {
-	struct gpu_command *cmd = dev->commands, *earlier;
 	struct gpu_timeline *timeline;
+	struct gpu_command *cmd;
 	unsigned int i;
 
-	while (cmd && cmd->next)
-		cmd = cmd->next;
-	for (; cmd; cmd = earlier) {
-		earlier = cmd->prev;
+	while ((cmd = TAILQ_LAST(&dev->commands, gpu_command_list))) {
 		cmd->response = ERR_UNSPEC;
 		if (answer)
 			command_answer(cmd);
 		else
 			command_free(cmd);
 	}
-	for (i = 0; i < GPU_TIMELINE_BUCKETS; i++) {
-		while ((timeline = dev->timelines[i])) {
-			dev->timelines[i] = timeline->next;
-			free(timeline);
-		}
-	}
+	for (i = 0; i < GPU_TIMELINE_BUCKETS; i++)
+		while ((timeline = LIST_FIRST(&dev->timelines[i])))
+			timeline_free(timeline);
 	gpu_fault_set_timer(dev);
 }
 

@@ -362,6 +362,7 @@ struct gpu_device *gpu_device_new(const struct gpu_config *config,
 	dev->config = *config;
 	dev->transport = *transport;
 	dev->gm = gm;
+	TAILQ_INIT(&dev->commands);
 	err = open_events(dev);
 	if (err)
 		goto free_dev;

@@ -115,7 +115,7 @@ void gpu_fault_set_timer(struct gpu_device *dev)
 	uint64_t first = 0;
 	struct gpu_command *cmd;
 
-	for (cmd = dev->commands; cmd; cmd = cmd->next)
+	TAILQ_FOREACH(cmd, &dev->commands, link)
 		if (cmd->due && (!first || cmd->due < first))
 			first = cmd->due;
 	when.it_value.tv_sec = (time_t)(first / 1000000000u);
@@ -141,7 +141,7 @@ static void answer_delayed(struct gpu_device *dev)
 	bool any = false;
 
 	/* Marked first: answering one may free others of its timeline. */
-	for (cmd = dev->commands; cmd; cmd = cmd->next) {
+	TAILQ_FOREACH(cmd, &dev->commands, link) {
 		if (!cmd->due || cmd->due > now)
 			continue;
 		cmd->due = 0;

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include <linux/virtio_gpu_userptr.h>
 #include <virtgpu_loopback.h>
@@ -40,8 +41,7 @@ struct userptr_view_ops;
 /**
  * struct gpu_command - a request that is not answered yet
  * @dev: whose
- * @next: in the list of all
- * @prev: in the list of all
+ * @link: in the list of all
  * @req: the transport's
  * @capacity: bytes of answer that the guest has room for
  * @type: NULL if unknown
@@ -56,14 +56,13 @@ struct userptr_view_ops;
  * @delay: milliseconds
  * @due: when a delayed answer is ready, else 0 (CLOCK_MONOTONIC, ns)
  * @timeline: if fenced
- * @next_fenced: in the timeline
+ * @fenced_link: in the timeline
  * @destroyed: a userptr resource is gone, and the answer will say so
  * @text: decoded fields for the log
  */
 struct gpu_command {
 	struct gpu_device *dev;
-	struct gpu_command *next;
-	struct gpu_command *prev;
+	TAILQ_ENTRY(gpu_command) link;
 	struct gpu_request *req;
 	size_t capacity;
 	const struct gpu_command_type *type;
@@ -78,7 +77,7 @@ struct gpu_command {
 	uint64_t delay;
 	uint64_t due;
 	struct gpu_timeline *timeline;
-	struct gpu_command *next_fenced;
+	STAILQ_ENTRY(gpu_command) fenced_link;
 	bool destroyed;
 	char text[120];
 };
@@ -156,7 +155,7 @@ struct gpu_renderer_slot {
  * @nr_attachments: in all contexts together
  * @renderers: what executes
  * @nr_renderers: of @renderers
- * @commands: all that are not answered
+ * @commands: all that are not answered, the newest first
  * @nr_commands: of @commands
  * @timelines: hash buckets
  * @fault: armed if kind is not NONE
@@ -183,9 +182,9 @@ struct gpu_device {
 	unsigned int nr_attachments;
 	struct gpu_renderer_slot renderers[GPU_MAX_RENDERERS];
 	unsigned int nr_renderers;
-	struct gpu_command *commands;
+	TAILQ_HEAD(gpu_command_list, gpu_command) commands;
 	unsigned int nr_commands;
-	struct gpu_timeline *timelines[GPU_TIMELINE_BUCKETS];
+	LIST_HEAD(gpu_timeline_list, gpu_timeline) timelines[GPU_TIMELINE_BUCKETS];
 	struct renderer_fault fault;
 	struct loopback_stats counts;
 	struct loopback_stats base;

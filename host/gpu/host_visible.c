@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 #include "gpu/gpu_device.h"
@@ -22,13 +23,13 @@
 
 /**
  * struct step - something to ask the VMM for
- * @next: in the queue
+ * @link: in the queue
  * @mapping: of which
  * @unmap: or map
  * @cookie: of the caller
  */
 struct step {
-	struct step *next;
+	STAILQ_ENTRY(step) link;
 	struct mapping *mapping;
 	bool unmap;
 	void *cookie;
@@ -36,8 +37,7 @@ struct step {
 
 /**
  * struct mapping - a range of the region and what is to be seen there
- * @next: in the list of all
- * @prev: in the list of all
+ * @link: in the list of all
  * @owner: the caller's
  * @offset: in the region
  * @size: bytes
@@ -48,8 +48,7 @@ struct step {
  * @unmap: how it ends
  */
 struct mapping {
-	struct mapping *next;
-	struct mapping *prev;
+	LIST_ENTRY(mapping) link;
 	void *owner;
 	uint64_t offset;
 	uint64_t size;
@@ -69,7 +68,6 @@ struct mapping {
  * @nr_taken: of @all
  * @totals: see there
  * @queue: what was not asked for yet, in order
- * @tail: where to append
  * @waiting: for the VMM's answer
  * @current: what it is asked for; NULL: nobody wants to know any more
  * @sent: the range that it is asked about
@@ -79,11 +77,10 @@ struct host_visible {
 	uint64_t size;
 	struct host_visible_host host;
 	struct gpu_transport transport;
-	struct mapping *all;
+	LIST_HEAD(, mapping) all;
 	unsigned int nr_taken;
 	struct host_visible_totals totals;
-	struct step *queue;
-	struct step **tail;
+	STAILQ_HEAD(, step) queue;
 	bool waiting;
 	struct step *current;
 	struct gpu_shmem_range sent;
@@ -100,7 +97,8 @@ struct host_visible *host_visible_new(uint64_t size, const struct host_visible_h
 	hv->size = transport->shmem_map ? size : 0;
 	hv->host = *host;
 	hv->transport = *transport;
-	hv->tail = &hv->queue;
+	LIST_INIT(&hv->all);
+	STAILQ_INIT(&hv->queue);
 	return hv;
 }
 
@@ -116,30 +114,11 @@ static bool range_is_free(const struct host_visible *hv, uint64_t offset, uint64
 {
 	const struct mapping *mapping;
 
-	for (mapping = hv->all; mapping; mapping = mapping->next)
+	LIST_FOREACH(mapping, &hv->all, link)
 		if (mapping->taken && offset < mapping->offset + mapping->size &&
 		    mapping->offset < offset + size)
 			return false;
 	return true;
-}
-
-static void push(struct host_visible *hv, struct step *step)
-{
-	step->next = NULL;
-	*hv->tail = step;
-	hv->tail = &step->next;
-}
-
-static struct step *pop(struct host_visible *hv)
-{
-	struct step *step = hv->queue;
-
-	if (!step)
-		return NULL;
-	hv->queue = step->next;
-	if (!hv->queue)
-		hv->tail = &hv->queue;
-	return step;
 }
 
 static void mapping_give_range(struct host_visible *hv, struct mapping *mapping)
@@ -162,12 +141,7 @@ static void mapping_free(struct host_visible *hv, struct mapping *mapping)
 {
 	mapping_give_range(hv, mapping);
 	mapping_set_made(hv, mapping, false);
-	if (mapping->prev)
-		mapping->prev->next = mapping->next;
-	else
-		hv->all = mapping->next;
-	if (mapping->next)
-		mapping->next->prev = mapping->prev;
+	LIST_REMOVE(mapping, link);
 	free(mapping);
 }
 
@@ -191,12 +165,9 @@ int host_visible_map(struct host_visible *hv, void *owner, uint64_t offset, uint
 	mapping->size = size;
 	mapping->taken = true;
 	mapping->map = (struct step){ .mapping = mapping, .cookie = cookie };
-	mapping->next = hv->all;
-	if (mapping->next)
-		mapping->next->prev = mapping;
-	hv->all = mapping;
+	LIST_INSERT_HEAD(&hv->all, mapping, link);
 	hv->nr_taken++;
-	push(hv, &mapping->map);
+	STAILQ_INSERT_TAIL(&hv->queue, &mapping->map, link);
 	*out = mapping;
 	return 0;
 }
@@ -205,7 +176,7 @@ void host_visible_unmap(struct host_visible *hv, struct mapping *mapping, void *
 {
 	mapping_give_range(hv, mapping);
 	mapping->unmap = (struct step){ .mapping = mapping, .unmap = true, .cookie = cookie };
-	push(hv, &mapping->unmap);
+	STAILQ_INSERT_TAIL(&hv->queue, &mapping->unmap, link);
 }
 
 /* The step is over. */
@@ -260,7 +231,8 @@ void host_visible_run(struct host_visible *hv)
 	struct step *step;
 	int err;
 
-	while (!hv->waiting && (step = pop(hv))) {
+	while (!hv->waiting && (step = STAILQ_FIRST(&hv->queue))) {
+		STAILQ_REMOVE_HEAD(&hv->queue, link);
 		err = send_step(hv, step);
 		if (err) {
 			finish(hv, step, err);
@@ -296,10 +268,9 @@ void host_visible_done(struct host_visible *hv, int err)
 void host_visible_reset(struct host_visible *hv)
 {
 	hv->current = NULL;
-	hv->queue = NULL;
-	hv->tail = &hv->queue;
-	while (hv->all)
-		mapping_free(hv, hv->all);
+	STAILQ_INIT(&hv->queue);
+	while (!LIST_EMPTY(&hv->all))
+		mapping_free(hv, LIST_FIRST(&hv->all));
 }
 
 void host_visible_totals(const struct host_visible *hv, struct host_visible_totals *totals)
