@@ -15,18 +15,10 @@
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "gpu/gpu_internal.h"
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
+#include "util/clock.h"
 
 int gpu_fault_open(struct gpu_device *dev)
 {
@@ -129,14 +121,14 @@ bool gpu_fault_withholds(struct gpu_command *cmd)
 		return true;
 	if (cmd->fault != LOOPBACK_FAULT_DELAY)
 		return false;
-	cmd->due = now_ns() + cmd->delay * 1000000u;
+	cmd->due = clock_ns() + cmd->delay * 1000000u;
 	gpu_fault_set_timer(cmd->dev);
 	return true;
 }
 
 static void answer_delayed(struct gpu_device *dev)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns();
 	struct gpu_command *cmd;
 	bool any = false;
 

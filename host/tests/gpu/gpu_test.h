@@ -30,6 +30,7 @@
 
 #include "gpu/gpu_device.h"
 #include "memory/guest_memory.h"
+#include "util/clock.h"
 #include "util/responses.h"
 
 #define RAM_BASE 0x40000000ull
@@ -182,27 +183,25 @@ static inline void bench_free(struct bench *bench)
 	free(bench);
 }
 
+/* What the tests of other rooms call them. */
 static inline uint64_t now_ns(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return clock_ns();
 }
 
 static inline uint64_t now_ms(void)
 {
-	return now_ns() / 1000000;
+	return clock_ms();
 }
 
 /* Dispatch until @answer is there; fails loudly after WAIT_MS. */
 static inline void bench_wait(struct bench *bench, const struct answer *answer)
 {
-	uint64_t end = now_ms() + WAIT_MS;
+	uint64_t end = clock_ms() + WAIT_MS;
 
 	while (!answer->order) {
 		struct pollfd pfd = { .fd = gpu_device_fd(bench->dev), .events = POLLIN };
-		uint64_t now = now_ms();
+		uint64_t now = clock_ms();
 
 		if (now >= end)
 			fail_msg("no answer within %d ms", WAIT_MS);
@@ -217,10 +216,10 @@ static inline void bench_wait(struct bench *bench, const struct answer *answer)
  */
 static inline void wait_started(struct bench *bench, uint64_t addr)
 {
-	uint64_t end = now_ms() + WAIT_MS;
+	uint64_t end = clock_ms() + WAIT_MS;
 
 	while (!__atomic_load_n(bench_at(bench, addr), __ATOMIC_RELAXED))
-		if (now_ms() >= end)
+		if (clock_ms() >= end)
 			fail_msg("the job does not start within %d ms", WAIT_MS);
 }
 

@@ -11,9 +11,7 @@
 #define HAVE_VIRGLRENDERER
 #endif
 #include "gpu/gpu_device.c"
-#define now_ns bench_now_ns
 #include "tests/gpu/gpu_test.h"
-#undef now_ns
 
 #include <stdio.h>
 #include <sys/eventfd.h>
