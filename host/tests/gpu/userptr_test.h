@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * userptr_test: what the tests of the userptr core share
+ *
+ * The core alone, with a host of our own that records what is destroyed.
+ */
+#ifndef USERPTR_TEST_H
+#define USERPTR_TEST_H
+
+#include "gpu/userptr.h"
+#include "tests/gpu/gpu_test.h"
+
+#define RAM_SIZE (64 * PAGE)
+#define SEAM (RAM_BASE + RAM_SIZE / 2)
+
+/**
+ * struct core_bench - a core on the bench
+ * @memory: guest memory; only that part of it is used
+ * @core: it
+ * @blob_id: an id that a blob has
+ * @destroyed: cookie of the last destroyed resource
+ * @nr_destroyed: how many
+ * @view_answer: what the view's create returns
+ * @extend_answer: what its extend returns
+ * @view_waits: the view's quiesce is not done at once
+ * @drafts: live ones
+ * @extended: how often a draft was
+ * @views: live ones
+ */
+struct core_bench {
+	struct bench memory;
+	struct userptr_core *core;
+	uint32_t blob_id;
+	void *destroyed;
+	unsigned int nr_destroyed;
+	uint32_t view_answer;
+	uint32_t extend_answer;
+	bool view_waits;
+	int drafts;
+	unsigned int extended;
+	int views;
+};
+
+static inline bool id_in_use(void *opaque, uint32_t id)
+{
+	struct core_bench *cb = opaque;
+
+	return id == cb->blob_id;
+}
+
+static inline void destroyed(void *opaque, void *cookie)
+{
+	struct core_bench *cb = opaque;
+
+	cb->destroyed = cookie;
+	cb->nr_destroyed++;
+}
+
+/* A draft is a count of the runs that it was shown: of memory, so that leaks show. */
+static inline uint32_t view_extend(void *opaque, const struct backing *backing, void **draft)
+{
+	struct core_bench *cb = opaque;
+
+	if (!*draft) {
+		*draft = calloc(1, sizeof(size_t));
+		assert_non_null(*draft);
+		cb->drafts++;
+	}
+	assert_null(backing->view);
+	assert_true(backing->runs.nr >= *(size_t *)*draft);
+	*(size_t *)*draft = backing->runs.nr;
+	cb->extended++;
+	return cb->extend_answer;
+}
+
+static inline void view_discard(void *opaque, void *draft)
+{
+	struct core_bench *cb = opaque;
+
+	assert_non_null(draft);
+	free(draft);
+	cb->drafts--;
+}
+
+static inline uint32_t view_create(void *opaque, const struct backing *backing, void *draft,
+				   void **view)
+{
+	struct core_bench *cb = opaque;
+
+	assert_int_equal(run_list_bytes(&backing->runs), backing->size);
+	/* The last chunk was shown, too. */
+	assert_int_equal(*(size_t *)draft, backing->runs.nr);
+	if (cb->view_answer == OK) {
+		view_discard(cb, draft);
+		*view = cb;
+		cb->views++;
+	}
+	return cb->view_answer;
+}
+
+static inline bool view_quiesce(void *opaque, struct userptr *userptr, void *view, bool wait)
+{
+	struct core_bench *cb = opaque;
+
+	(void)userptr;
+	assert_ptr_equal(view, cb);
+	if (cb->view_waits && !wait)
+		return false;
+	cb->views--;
+	return true;
+}
+
+static const struct userptr_view_ops view_ops = { view_extend, view_create, view_discard,
+						  view_quiesce };
+
+static const struct userptr_limits default_limits = {
+	.max_size = 1ull << 32,
+	.max_segments = 32,
+	.max_entries = 8,
+	.max_total_runs = 40,
+	.max_resources = 16,
+	.rdonly = true,
+};
+
+static inline struct core_bench *core_bench_new(const struct userptr_limits *limits, bool view)
+{
+	struct core_bench *cb = calloc(1, sizeof(*cb));
+	struct userptr_host host = {
+		.opaque = cb,
+		.id_in_use = id_in_use,
+		.destroyed = destroyed,
+		.view = view ? &view_ops : NULL,
+	};
+
+	assert_non_null(cb);
+	cb->view_answer = OK;
+	cb->extend_answer = OK;
+	cb->memory.gm = bench_memory(&cb->memory, RAM_SIZE);
+	cb->core = userptr_core_new(limits, &host, cb->memory.gm);
+	assert_non_null(cb->core);
+	return cb;
+}
+
+static inline void core_bench_free(struct core_bench *cb)
+{
+	userptr_core_free(cb->core);
+	assert_int_equal(cb->drafts, 0);
+	assert_int_equal(cb->views, 0);
+	bench_memory_free(&cb->memory);
+	free(cb);
+}
+
+static inline int setup(void **state)
+{
+	*state = core_bench_new(&default_limits, false);
+	return 0;
+}
+
+static inline int setup_view(void **state)
+{
+	*state = core_bench_new(&default_limits, true);
+	return 0;
+}
+
+static inline int teardown(void **state)
+{
+	core_bench_free(*state);
+	return 0;
+}
+
+static inline uint32_t create_raw(struct core_bench *cb,
+				  const struct virtio_gpu_resource_create_userptr *head,
+				  const struct piece *pieces, unsigned int nr)
+{
+	size_t len;
+	void *cmd = with_entries(head, sizeof(*head), pieces, nr, &len);
+	uint32_t ret = userptr_create(cb->core, cmd, len);
+
+	free(cmd);
+	return ret;
+}
+
+static inline uint32_t create(struct core_bench *cb, uint32_t id, uint64_t size, uint32_t segments,
+			      const struct piece *pieces, unsigned int nr)
+{
+	struct virtio_gpu_resource_create_userptr head = create_head(id, 0, size, segments, nr);
+
+	return create_raw(cb, &head, pieces, nr);
+}
+
+static inline uint32_t add(struct core_bench *cb, uint32_t id, uint64_t offset,
+			   const struct piece *pieces, unsigned int nr)
+{
+	struct virtio_gpu_resource_add_userptr_pages head = add_head(id, offset, nr);
+	size_t len;
+	void *cmd = with_entries(&head, sizeof(head), pieces, nr, &len);
+	uint32_t ret = userptr_add_pages(cb->core, cmd, len);
+
+	free(cmd);
+	return ret;
+}
+
+static inline uint32_t destroy(struct core_bench *cb, uint32_t id, void *cookie)
+{
+	struct virtio_gpu_resource_destroy_userptr cmd = {
+		.hdr = header(VIRTIO_GPU_CMD_RESOURCE_DESTROY_USERPTR, 0),
+		.resource_id = htole32(id),
+	};
+	struct userptr *userptr;
+	uint32_t ret = userptr_destroy_check(cb->core, &cmd, sizeof(cmd), &userptr);
+
+	if (ret != OK)
+		return ret;
+	userptr_destroy_begin(userptr, cookie);
+	userptr_destroy_end(userptr);
+	return OK;
+}
+
+static inline struct userptr_totals totals(struct core_bench *cb)
+{
+	struct userptr_totals t;
+
+	userptr_core_totals(cb->core, &t);
+	return t;
+}
+
+/* It failed, holds nothing, takes only DESTROY, and its id is free then. */
+static inline void assert_failed(struct core_bench *cb, uint32_t id)
+{
+	struct piece page = { RAM_BASE, PAGE };
+	unsigned int before = cb->nr_destroyed;
+
+	assert_non_null(userptr_find(cb->core, id));
+	assert_int_equal(userptr_state(userptr_find(cb->core, id)), USERPTR_FAILED);
+	assert_int_equal(userptr_backing(userptr_find(cb->core, id))->runs.nr, 0);
+	assert_int_equal(totals(cb).runs, 0);
+	assert_int_equal(totals(cb).bytes, 0);
+	assert_int_equal(add(cb, id, 0, &page, 1), ERR_RESOURCE);
+	assert_int_equal(create(cb, id, PAGE, 1, &page, 1), ERR_RESOURCE);
+	assert_int_equal(destroy(cb, id, cb), OK);
+	assert_int_equal(cb->nr_destroyed, before + 1);
+	assert_null(userptr_find(cb->core, id));
+}
+
+static inline void half_built(struct core_bench *cb)
+{
+	struct piece page = { RAM_BASE, PAGE };
+
+	assert_int_equal(create(cb, 3, 4 * PAGE, 4, &page, 1), OK);
+}
+
+#endif /* USERPTR_TEST_H */
