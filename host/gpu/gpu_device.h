@@ -123,6 +123,7 @@ void gpu_device_set_features(struct gpu_device *dev, uint64_t features);
 
 /* The configuration space; reads past its end give zeroes. */
 void gpu_device_read_config(struct gpu_device *dev, uint32_t offset, void *data, size_t len);
+/* Accepted and of no effect: there is nothing that the driver could write. */
 void gpu_device_write_config(struct gpu_device *dev, uint32_t offset, const void *data, size_t len);
 
 /*
@@ -152,6 +153,7 @@ void gpu_device_reset(struct gpu_device *dev);
 
 /* Readable when gpu_device_dispatch() has something to do. */
 int gpu_device_fd(const struct gpu_device *dev);
+/* Do what is due: of the renderers, of the release of dma-bufs, and answers that were delayed. */
 void gpu_device_dispatch(struct gpu_device *dev);
 
 /* The statistics of --help, one "name: value" a line. */

@@ -4,7 +4,8 @@
  *
  * For gpu_*.c only.  The state of the device is here, and of its commands, contexts
  * and blobs; the section of a file has what it does for the others, and its handlers
- * of commands.
+ * of commands.  A handler gets a command whose bytes are as many as its struct has at
+ * least, and returns the type of the answer, or LATER.
  *
  * Threads: the ring thread only.
  */
@@ -25,10 +26,10 @@
 #include "util/id_table.h"
 
 struct gpu_command_type;
+struct gpu_timeline;
 struct host_visible;
 struct mapping;
 struct release;
-struct gpu_timeline;
 struct udmabuf;
 struct userptr_core;
 struct userptr_view_ops;
@@ -217,11 +218,13 @@ void gpu_commands_drop(struct gpu_device *dev, bool answer);
 
 /* ---- gpu_fault.c ---- */
 
-/* Nothing is armed.  0 or a negative errno. */
+/* Nothing is armed.  Adds its timer to the epoll of @dev.  0 or a negative errno. */
 int gpu_fault_open(struct gpu_device *dev);
+/* No answer may be delayed any more. */
 void gpu_fault_close(struct gpu_device *dev);
 /* See struct renderer_host; @opaque is the device. */
 void gpu_fault_arm(void *opaque, const struct renderer_fault *fault);
+/* What was armed strikes no more; commands that it has struck stay so. */
 void gpu_fault_disarm(struct gpu_device *dev);
 /* Before a command is executed; false: it is gone, the fault was all there is to do. */
 bool gpu_fault_apply(struct gpu_device *dev, struct gpu_command *cmd);
@@ -258,8 +261,9 @@ struct gpu_context *gpu_find_context(const struct gpu_device *dev, uint32_t id);
 void gpu_contexts_detach(struct gpu_device *dev, uint32_t id);
 /* Destroy all. */
 void gpu_contexts_drop(struct gpu_device *dev);
-/* For struct renderer_host; @opaque is the device, @cookie the command. */
+/* See struct renderer_host; @opaque is the device, @cookie the command. */
 void gpu_submitted(void *opaque, void *cookie, uint32_t response);
+/* May come at any time, from within an op on this very context too. */
 void gpu_context_lost(void *opaque, struct renderer_context *base);
 
 uint32_t gpu_handle_ctx_create(struct gpu_device *dev, struct gpu_command *cmd);

@@ -18,8 +18,8 @@
 
 #include "gpu/gpu_device.h"
 #include "gpu/host_visible.h"
-#include "util/log.h"
 #include "renderer/renderer.h"
+#include "util/log.h"
 
 /**
  * struct step - something to ask the VMM for

@@ -66,6 +66,7 @@ struct host_visible_totals {
 /* @size may be 0: there is no region then.  NULL if out of memory. */
 struct host_visible *host_visible_new(uint64_t size, const struct host_visible_host *host,
 				      const struct gpu_transport *transport);
+/* Takes NULL, too. */
 void host_visible_free(struct host_visible *hv);
 
 /*
@@ -87,6 +88,7 @@ void host_visible_done(struct host_visible *hv, int err);
 /* Forget all mappings; no callback follows. */
 void host_visible_reset(struct host_visible *hv);
 
+/* What the guest sees now. */
 void host_visible_totals(const struct host_visible *hv, struct host_visible_totals *totals);
 
 #endif /* HOST_VISIBLE_H */

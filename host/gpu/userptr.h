@@ -152,11 +152,13 @@ struct userptr_totals {
 /* NULL if out of memory.  @gm stays the caller's and must outlive the core. */
 struct userptr_core *userptr_core_new(const struct userptr_limits *limits,
 				      const struct userptr_host *host, struct guest_memory *gm);
+/* Nobody may hold any resource.  Takes NULL, too. */
 void userptr_core_free(struct userptr_core *core);
 
 /* Drop every resource, without destroyed(). Nobody may hold any. */
 void userptr_core_reset(struct userptr_core *core);
 
+/* See struct userptr_totals. */
 void userptr_core_totals(const struct userptr_core *core, struct userptr_totals *totals);
 
 /*
