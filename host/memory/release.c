@@ -264,8 +264,8 @@ static void set_timer(struct release *release, uint64_t from)
 	struct pending *pending;
 
 	TAILQ_FOREACH(pending, &release->pending, link)
-	if (pending->wait.next < next)
-		next = pending->wait.next;
+		if (pending->wait.next < next)
+			next = pending->wait.next;
 	if (next != UINT64_MAX)
 		when.it_value = timespec_of(next > from ? next : from);
 	/* Fails only for a bad descriptor or time. */
@@ -364,8 +364,7 @@ void release_now(struct release *release, struct backing *backing, struct udmabu
 	struct wait wait;
 
 	wait_init(release, &wait, backing, view);
-	TAILQ_FOREACH(pending, &release->pending, link)
-	{
+	TAILQ_FOREACH(pending, &release->pending, link) {
 		if (pending->wait.view != view)
 			continue;
 		/* Where it stands, it goes on. */
@@ -395,8 +394,8 @@ static struct pending *next_due(struct release *release, uint64_t now)
 	struct pending *pending;
 
 	TAILQ_FOREACH(pending, &release->pending, link)
-	if (pending->wait.next <= now)
-		return pending;
+		if (pending->wait.next <= now)
+			return pending;
 	return NULL;
 }
 
