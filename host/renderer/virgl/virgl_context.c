@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: MIT
+/*
+ * virgl_context: the life of a context, and its end in steps
+ *
+ * A Venus context has a worker process, which is found when the library has made
+ * it; a native context runs in this one.  The end is in steps: it is killed and
+ * the library told; when the worker is really gone, what it had accepted is
+ * answered; then the device hears that it is lost, or it is freed.
+ *
+ * Threads: as renderer_virgl.c says; @lock guards the table by the library's id.
+ */
+#include "renderer/virgl/virgl_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "util/log.h"
+
+/* What the library puts before a command stream that it sends. */
+#define PACKET_OVERHEAD 64u
+#define WORKER_ROOM (1 << 20)
+#define REPORT_MS 5000
+
+/**
+ * virgl_context_break() - it cannot go on
+ * @context: it
+ * @why: for the log
+ *
+ * Where that is found out is not always where it can be ended: dispatch() does.
+ */
+void virgl_context_break(struct virgl_context *context, const char *why)
+{
+	if (context->state != CONTEXT_RUNS)
+		return;
+	context->state = CONTEXT_BROKEN;
+	context->why = why;
+	context->renderer->steps_due = true;
+	virgl_notify(context->renderer);
+}
+
+/**
+ * virgl_context_end() - kill its worker, and make the library forget it
+ * @context: it; virgl_answer_retired() was called
+ *
+ * What the worker does may go on for a moment.
+ */
+void virgl_context_end(struct virgl_context *context)
+{
+	struct renderer *renderer = context->renderer;
+
+	if (context->state > CONTEXT_BROKEN)
+		return;
+	context->state = CONTEXT_ENDS;
+	if (context->why)
+		log_error("context %u is ended: %s", context->base.id, context->why);
+	pthread_mutex_lock(&renderer->lock);
+	id_table_remove(&renderer->by_id, context->id);
+	pthread_mutex_unlock(&renderer->lock);
+	if (context->worker >= 0)
+		process_kill(context->worker);
+	call_limit_begin(renderer->limit, renderer->server_socket, SERVER_MS);
+	virgl_renderer_context_destroy(context->id);
+	call_limit_end(renderer->limit);
+	if (context->worker < 0) {
+		renderer->steps_due = true;
+		virgl_notify(renderer);
+	}
+}
+
+static void context_free(struct virgl_context *context)
+{
+	struct virgl_context **at = &context->renderer->contexts;
+
+	while (*at != context)
+		at = &(*at)->next;
+	*at = context->next;
+	drm_guard_destroy(&context->guard);
+	free(context);
+}
+
+/* Nothing of it runs any more: answer what it had accepted. */
+static void context_gone(struct virgl_context *context)
+{
+	struct renderer *renderer = context->renderer;
+
+	context->state = CONTEXT_GONE;
+	if (context->worker >= 0)
+		close(context->worker);
+	if (context->socket >= 0)
+		close(context->socket);
+	context->worker = -1;
+	context->socket = -1;
+	virgl_answer_failed(context);
+	if (context->report && !context->destroyed)
+		renderer->host.lost(renderer->host.opaque, &context->base);
+	if (context->destroyed)
+		context_free(context);
+}
+
+/**
+ * virgl_context_step() - make one step to its end, if there is one to make
+ * @context: it, which may be freed then
+ *
+ * Return: whether there was one.
+ */
+bool virgl_context_step(struct virgl_context *context)
+{
+	bool ended = context->worker >= 0 && process_ended(context->worker);
+
+	switch (context->state) {
+	case CONTEXT_RUNS:
+		if (!ended)
+			return false;
+		virgl_context_break(context, "its worker process ended");
+		return true;
+	case CONTEXT_BROKEN:
+		/* What was over before counts. */
+		virgl_answer_retired(context);
+		context->report = true;
+		virgl_context_end(context);
+		return true;
+	case CONTEXT_ENDS:
+		if (context->worker >= 0 && !ended)
+			return false;
+		context_gone(context);
+		return true;
+	case CONTEXT_GONE:
+	default:
+		return false;
+	}
+}
+
+/* The worker of a context that the library has just made. */
+static int find_worker(struct virgl_context *context, const struct found *found)
+{
+	const int wanted = WORKER_ROOM;
+	socklen_t len = sizeof(int);
+	int err, socket, room;
+	pid_t pid;
+
+	err = virgl_found_get(found, context->renderer->server_pid, &pid, &socket);
+	if (err)
+		return err;
+	context->worker = process_open(pid);
+	if (context->worker < 0)
+		return context->worker;
+	context->worker_pid = pid;
+	context->socket = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+	/* As much room as the system allows; what there was will do as well. */
+	(void)setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof(wanted));
+	if (context->socket < 0 || getsockopt(socket, SOL_SOCKET, SO_SNDBUF, &room, &len))
+		return -errno;
+	context->max_packet = (size_t)room - PACKET_OVERHEAD;
+	return virgl_watch(context->renderer, context->worker);
+}
+
+/* Have the library make it, and know its worker. */
+static int open_context(struct virgl_context *context, const char *name)
+{
+	struct renderer *renderer = context->renderer;
+	bool venus = context->capset == CAPSET_VENUS;
+	struct found found = { .children.nr = 0 };
+	int err = 0;
+
+	if (venus)
+		err = virgl_server_ended(renderer) ?
+			      -ENODEV :
+			      virgl_found_begin(&found, renderer->server_pid);
+	if (err)
+		goto destroy_found;
+	call_limit_begin(renderer->limit, renderer->server_socket, SERVER_MS);
+	if (virgl_renderer_context_create_with_flags(context->id, context->capset,
+						     (uint32_t)strlen(name), name))
+		err = -ENOMEM;
+	call_limit_end(renderer->limit);
+	if (!err && venus) {
+		err = find_worker(context, &found);
+		if (err)
+			virgl_renderer_context_destroy(context->id);
+	}
+destroy_found:
+	virgl_found_destroy(&found);
+	return err;
+}
+
+/**
+ * virgl_context_create() - see struct renderer_ops
+ * @renderer: it
+ * @capset: CAPSET_*
+ * @name: what the guest calls it
+ * @out: the new context
+ *
+ * Return: 0 or a negative errno.
+ */
+int virgl_context_create(struct renderer *renderer, uint32_t capset, const char *name,
+			 struct renderer_context **out)
+{
+	struct virgl_context *context;
+	int err;
+
+	if (virgl_short_of_descriptors(renderer))
+		return -EMFILE;
+	context = calloc(1, sizeof(*context));
+	if (!context)
+		return -ENOMEM;
+	context->renderer = renderer;
+	context->capset = capset;
+	context->socket = -1;
+	context->worker = -1;
+	context->guard.type = capset == CAPSET_DRM ? renderer->drm_type : DRM_CONTEXT_NONE;
+	context->id = ++renderer->last_id;
+	err = open_context(context, name);
+	if (err)
+		goto close_worker;
+	pthread_mutex_lock(&renderer->lock);
+	err = id_table_insert(&renderer->by_id, context->id, context);
+	pthread_mutex_unlock(&renderer->lock);
+	if (err)
+		goto destroy_context;
+	context->next = renderer->contexts;
+	renderer->contexts = context;
+	*out = &context->base;
+	return 0;
+
+destroy_context:
+	virgl_renderer_context_destroy(context->id);
+close_worker:
+	if (context->socket >= 0)
+		close(context->socket);
+	if (context->worker >= 0) {
+		process_kill(context->worker);
+		close(context->worker);
+	}
+	free(context);
+	return err;
+}
+
+/**
+ * virgl_context_destroy() - see struct renderer_ops
+ * @renderer: it
+ * @base: the context
+ */
+void virgl_context_destroy(struct renderer *renderer, struct renderer_context *base)
+{
+	struct virgl_context *context = (struct virgl_context *)base;
+
+	(void)renderer;
+	id_table_destroy(&base->resources);
+	context->destroyed = true;
+	if (context->state == CONTEXT_GONE) {
+		context_free(context);
+		return;
+	}
+	if (context->state == CONTEXT_RUNS)
+		context->why = NULL;
+	if (context->state <= CONTEXT_BROKEN)
+		virgl_answer_retired(context);
+	virgl_context_end(context);
+}
+
+/**
+ * virgl_find_context() - a context that is not freed yet
+ * @renderer: whose
+ * @id: the library's id
+ *
+ * Return: it or NULL.
+ */
+struct virgl_context *virgl_find_context(struct renderer *renderer, uint32_t id)
+{
+	struct virgl_context *context = renderer->contexts;
+
+	while (context && context->id != id)
+		context = context->next;
+	return context;
+}
+
+/* Until its worker is gone; a process that was killed goes. */
+static void wait_for_worker(const struct virgl_context *context)
+{
+	struct pollfd pollfd = { .fd = context->worker, .events = POLLIN };
+
+	while (context->worker >= 0 && poll(&pollfd, 1, REPORT_MS) != 1)
+		log_error("context %u: its worker process does not end", context->base.id);
+}
+
+/**
+ * virgl_end_contexts() - end all, and wait until their workers are gone
+ * @renderer: whose
+ */
+void virgl_end_contexts(struct renderer *renderer)
+{
+	struct virgl_context *context, *next;
+
+	for (context = renderer->contexts; context; context = context->next) {
+		if (context->state > CONTEXT_BROKEN)
+			continue;
+		virgl_answer_retired(context);
+		context->why = NULL;
+		virgl_context_end(context);
+	}
+	for (context = renderer->contexts; context; context = next) {
+		next = context->next;
+		if (context->state == CONTEXT_GONE)
+			continue;
+		/* The device is ending them all, and need not be told of each. */
+		context->report = false;
+		wait_for_worker(context);
+		context_gone(context);
+	}
+}

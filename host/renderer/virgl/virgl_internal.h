@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * virgl_internal: what the files of the virgl renderer share
+ *
+ * renderer_virgl.c says what it is, and which thread does what.  virgl_library.c
+ * starts and stops the library and hears it, virgl_context.c has the contexts,
+ * virgl_submit.c what they are to execute, virgl_resource.c and virgl_blob.c their
+ * memory, virgl_wait.c how long a worker is waited for.  Only files that include
+ * this one call the library.
+ */
+#ifndef VIRGL_INTERNAL_H
+#define VIRGL_INTERNAL_H
+
+#include "renderer/renderer.h"
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include <linux/virtio_gpu.h>
+#include <virglrenderer.h>
+
+#include "renderer/virgl/drm_guard.h"
+#include "renderer/virgl/render_process.h"
+
+struct iovec;
+
+#define OK VIRTIO_GPU_RESP_OK_NODATA
+#define ERR_UNSPEC VIRTIO_GPU_RESP_ERR_UNSPEC
+#define ERR_OUT_OF_MEMORY VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY
+#define ERR_INVALID_CONTEXT_ID VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID
+#define ERR_INVALID_PARAMETER VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER
+
+#define CAPSET_VENUS 4u
+#define CAPSET_DRM 6u
+#define MAX_CAPSETS 2
+
+#define MAX_RINGS 64
+/* How long the render server may take to start, or to fork. */
+#define SERVER_MS 60000u
+/* Forget resources that are gone when there are twice as many, and at least so many. */
+#define MIN_FORGET 64u
+
+/**
+ * struct submission - accepted, and fenced
+ * @next: on the same ring, later
+ * @cookie: the device's
+ * @fence: its number
+ */
+struct submission {
+	struct submission *next;
+	void *cookie;
+	uint64_t fence;
+};
+
+/**
+ * struct submission_list - of a ring, in order
+ * @head: first that is not over
+ * @tail: last
+ */
+struct submission_list {
+	struct submission *head;
+	struct submission *tail;
+};
+
+/**
+ * enum context_state - of a context
+ * @CONTEXT_RUNS: the library has it
+ * @CONTEXT_BROKEN: it is to be ended by dispatch()
+ * @CONTEXT_ENDS: killed, the library has it no more; its worker may still be there
+ * @CONTEXT_GONE: the worker is gone, and everything answered
+ */
+enum context_state {
+	CONTEXT_RUNS,
+	CONTEXT_BROKEN,
+	CONTEXT_ENDS,
+	CONTEXT_GONE,
+};
+
+/**
+ * struct virgl_context - a context
+ * @base: must be first
+ * @renderer: whose
+ * @next: on the renderer's list
+ * @id: the library's id, never used twice
+ * @capset: CAPSET_*
+ * @state: see there
+ * @why: it ends, or NULL: the device wants it
+ * @destroyed: the device knows it no more; to be freed when it is gone
+ * @report: tell the device when it is gone
+ * @socket: of its worker, our own descriptor; or -1
+ * @max_packet: bytes that one submission may have
+ * @worker: the worker process, or -1
+ * @worker_pid: its id, good as long as @worker has not ended
+ * @guard: of a DRM context
+ * @rings: what is not over
+ * @retired: the last fence that is over, of each ring (lock)
+ * @changed: bit n: @retired[n] was changed (lock)
+ */
+struct virgl_context {
+	struct renderer_context base;
+	struct renderer *renderer;
+	struct virgl_context *next;
+	uint32_t id;
+	uint32_t capset;
+	enum context_state state;
+	const char *why;
+	bool destroyed;
+	bool report;
+	int socket;
+	size_t max_packet;
+	int worker;
+	pid_t worker_pid;
+	struct drm_guard guard;
+	struct submission_list rings[MAX_RINGS];
+	uint64_t retired[MAX_RINGS];
+	uint64_t changed;
+};
+
+/**
+ * enum resource_kind - what the library has
+ * @RESOURCE_IMPORT: a userptr resource's dma-buf
+ * @RESOURCE_PAGES: a guest blob's pages
+ * @RESOURCE_BLOB: memory of a context
+ */
+enum resource_kind {
+	RESOURCE_IMPORT,
+	RESOURCE_PAGES,
+	RESOURCE_BLOB,
+};
+
+/**
+ * struct resource - a resource of the library, now or once
+ * @id: the guest's, and the library's
+ * @kind: see there
+ * @live: the library has it
+ * @dmabuf: contexts in this process can import it
+ * @size: bytes
+ * @dev: with @ino: which dma-buf an import is
+ * @ino: see @dev
+ * @backing: PAGES: held while @live
+ * @iov: the pages
+ * @nr_holders: how many
+ * @max_holders: how many fit
+ * @holders: the library's ids of the contexts that have it or once had
+ */
+struct resource {
+	uint32_t id;
+	enum resource_kind kind;
+	bool live;
+	bool dmabuf;
+	uint64_t size;
+	dev_t dev;
+	ino_t ino;
+	struct backing *backing;
+	struct iovec *iov;
+	size_t nr_holders;
+	size_t max_holders;
+	uint32_t *holders;
+};
+
+/**
+ * struct renderer - all of it
+ * @config: as given
+ * @host: callbacks
+ * @patience_ms: how long workers may keep the ring waiting, as of @patience_at
+ * @patience_at: in milliseconds
+ * @callbacks: what the library calls; it keeps the pointer
+ * @capsets: what it offers
+ * @nr_capsets: how many
+ * @drm_type: enum drm_context_type
+ * @epoll: what fd() says; has @event, @server and the workers
+ * @event: something was retired, or broken
+ * @server: the render server's process, or -1
+ * @server_pid: its id, which is its own until the library is cleaned up
+ * @server_socket: to it; the library's descriptor
+ * @steps_due: a context is to make a step that no process's end brings
+ * @limit: on calls that wait for another process
+ * @last_id: of a context
+ * @last_fence: of all contexts
+ * @contexts: all, also such as end
+ * @resources: id to struct resource
+ * @nr_past: resources that are not live
+ * @forget_at: look for resources that are gone when there are so many
+ * @jobs: submissions given to the library
+ * @lock: see the top of this file
+ * @by_id: the library's id to struct virgl_context, such as run (lock)
+ */
+struct renderer {
+	struct renderer_config config;
+	struct renderer_host host;
+	unsigned int patience_ms;
+	uint64_t patience_at;
+	struct virgl_renderer_callbacks callbacks;
+	struct renderer_capset capsets[MAX_CAPSETS];
+	unsigned int nr_capsets;
+	uint32_t drm_type;
+	int epoll;
+	int event;
+	int server;
+	pid_t server_pid;
+	int server_socket;
+	bool steps_due;
+	struct call_limit *limit;
+	uint32_t last_id;
+	uint64_t last_fence;
+	struct virgl_context *contexts;
+	struct id_table resources;
+	size_t nr_past;
+	size_t forget_at;
+	uint64_t jobs;
+	pthread_mutex_t lock;
+	struct id_table by_id;
+};
+
+/**
+ * struct found - what appeared with a call of the library
+ * @children: of a process, before the call
+ * @sockets: of ours, before the call
+ */
+struct found {
+	struct int_list children;
+	struct int_list sockets;
+};
+
+/* renderer_virgl.c */
+
+void virgl_notify(struct renderer *renderer);
+int virgl_watch(struct renderer *renderer, int fd);
+bool virgl_short_of_descriptors(const struct renderer *renderer);
+
+/* virgl_library.c */
+
+void virgl_listen(void);
+bool virgl_complained(bool anything);
+int virgl_start_library(struct renderer *renderer);
+int virgl_run_library(struct renderer *renderer);
+void virgl_stop_library(struct renderer *renderer);
+bool virgl_server_ended(const struct renderer *renderer);
+void virgl_server_lost(struct renderer *renderer);
+int virgl_found_begin(struct found *found, pid_t parent);
+int virgl_found_get(const struct found *found, pid_t parent, pid_t *pid, int *socket);
+void virgl_found_destroy(struct found *found);
+bool virgl_capset(const struct renderer *renderer, unsigned int index, struct renderer_capset *out);
+void virgl_capset_data(const struct renderer *renderer, uint32_t id, uint32_t version, void *data);
+
+/* virgl_context.c */
+
+int virgl_context_create(struct renderer *renderer, uint32_t capset, const char *name,
+			 struct renderer_context **out);
+void virgl_context_destroy(struct renderer *renderer, struct renderer_context *base);
+void virgl_context_break(struct virgl_context *context, const char *why);
+void virgl_context_end(struct virgl_context *context);
+bool virgl_context_step(struct virgl_context *context);
+void virgl_end_contexts(struct renderer *renderer);
+struct virgl_context *virgl_find_context(struct renderer *renderer, uint32_t id);
+
+/* virgl_submit.c */
+
+void virgl_fence_retired(void *cookie, uint32_t id, uint32_t ring, uint64_t fence);
+void virgl_answer_retired(struct virgl_context *context);
+void virgl_answer_failed(struct virgl_context *context);
+uint32_t virgl_submit(struct renderer *renderer, struct renderer_context *base,
+		      const struct renderer_submission *work, void *cookie);
+
+/* virgl_wait.c */
+
+uint64_t virgl_now_ms(void);
+void virgl_init_patience(struct renderer *renderer);
+unsigned int virgl_patience(struct renderer *renderer);
+void virgl_spend_patience(struct renderer *renderer, uint64_t since);
+bool virgl_context_has_room(struct virgl_context *context);
+
+/* virgl_resource.c */
+
+struct resource *virgl_resource_new(struct renderer *renderer, uint32_t id, enum resource_kind kind,
+				    uint64_t size);
+struct resource *virgl_find_live(struct renderer *renderer, uint32_t id);
+void virgl_unref_resource(struct renderer *renderer, struct resource *resource);
+void virgl_forget_resource(struct renderer *renderer, struct resource *resource);
+void virgl_drop_resources(struct renderer *renderer);
+int virgl_add_holder(struct renderer *renderer, struct resource *resource, uint32_t id);
+int virgl_attach_resource(struct virgl_context *context, struct resource *resource);
+void virgl_detach_resource(struct virgl_context *context, struct resource *resource);
+struct iovec *virgl_make_iov(const struct backing *backing);
+int virgl_attach(struct renderer_context *base, struct backing *backing);
+void virgl_detach(struct renderer_context *base, struct backing *backing);
+void virgl_quiesce(struct renderer *renderer, struct backing *backing);
+void virgl_evict(struct renderer *renderer, struct backing *backing, bool force);
+
+/* virgl_blob.c */
+
+uint32_t virgl_blob_create(struct renderer *renderer, struct renderer_context *base,
+			   const struct renderer_blob *blob);
+int virgl_blob_attach(struct renderer_context *base, uint32_t id);
+void virgl_blob_detach(struct renderer_context *base, uint32_t id);
+int virgl_blob_export(struct renderer *renderer, uint32_t id, struct renderer_mapping *out);
+void virgl_blob_destroy(struct renderer *renderer, uint32_t id);
+
+#endif /* VIRGL_INTERNAL_H */

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MIT
+/*
+ * virgl_library: libvirglrenderer as a whole
+ *
+ * Starts it with the render server, and finds the latter; knows its capsets; and
+ * hears its log, which is all that some of its calls say about a failure.
+ *
+ * Threads: as renderer_virgl.c says.  What was logged is counted for the thread
+ * that made the call.
+ */
+#include "renderer/virgl/virgl_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/log.h"
+
+/*
+ * Complaints since the last look, of the thread that made the call: some calls
+ * of the library have no other way to say that they failed.
+ */
+static __thread unsigned int complaints;
+static __thread unsigned int remarks;
+/* Complaints are for the person who starts the program. */
+static __thread bool starting;
+
+static void library_log(enum virgl_log_level_flags level, const char *message, void *opaque)
+{
+	int len = (int)strcspn(message, "\n");
+
+	(void)opaque;
+	if (level >= VIRGL_LOG_LEVEL_ERROR)
+		complaints++;
+	if (level >= VIRGL_LOG_LEVEL_INFO)
+		remarks++;
+	/* A guest can make the library complain as often as it likes. */
+	if (starting && level >= VIRGL_LOG_LEVEL_ERROR)
+		log_error("libvirglrenderer: %.*s", len, message);
+	else if (level >= VIRGL_LOG_LEVEL_INFO)
+		log_event("libvirglrenderer: %.*s", len, message);
+}
+
+/**
+ * virgl_listen() - forget what the library said
+ */
+void virgl_listen(void)
+{
+	complaints = 0;
+	remarks = 0;
+}
+
+/**
+ * virgl_complained() - whether it said something since virgl_listen()
+ * @anything: also what is no error
+ *
+ * Return: whether it did, on this thread.
+ */
+bool virgl_complained(bool anything)
+{
+	return anything ? remarks : complaints;
+}
+
+/* Fences without a context are not made here. */
+static void old_fence_retired(void *cookie, uint32_t fence)
+{
+	(void)cookie;
+	(void)fence;
+}
+
+static const char *capset_name(uint32_t id)
+{
+	return id == CAPSET_VENUS ? "Venus" : "DRM native context";
+}
+
+static void add_capset(struct renderer *renderer, uint32_t id)
+{
+	struct renderer_capset capset = { .id = id };
+
+	virgl_renderer_get_cap_set(id, &capset.version, &capset.size);
+	if (!capset.size)
+		return;
+	renderer->capsets[renderer->nr_capsets++] = capset;
+	log_event("virgl: %s, capset of %u bytes", capset_name(id), capset.size);
+}
+
+static int find_drm_type(struct renderer *renderer)
+{
+	const struct renderer_capset *capset = &renderer->capsets[renderer->nr_capsets - 1];
+	void *data;
+
+	if (capset->id != CAPSET_DRM)
+		return 0;
+	data = calloc(1, capset->size);
+	if (!data)
+		return -ENOMEM;
+	virgl_renderer_fill_caps(CAPSET_DRM, capset->version, data);
+	renderer->drm_type = drm_guard_type(data, capset->size);
+	free(data);
+	return 0;
+}
+
+/* A library without native contexts says so before it is started. */
+static bool has_drm(void)
+{
+	uint32_t version, size = 0;
+
+	virgl_renderer_get_cap_set(CAPSET_DRM, &version, &size);
+	return size;
+}
+
+/* Start it, with native contexts if there is a GPU for them. */
+static int init_library(struct renderer *renderer, bool *drm)
+{
+	int flags = VIRGL_RENDERER_VENUS | VIRGL_RENDERER_RENDER_SERVER | VIRGL_RENDERER_NO_VIRGL |
+		    VIRGL_RENDERER_THREAD_SYNC | VIRGL_RENDERER_ASYNC_FENCE_CB;
+
+	*drm = false;
+#ifdef VIRGL_RENDERER_DRM
+	if (has_drm()) {
+		*drm = !virgl_renderer_init(renderer, flags | VIRGL_RENDERER_DRM,
+					    &renderer->callbacks);
+		if (*drm)
+			return 0;
+	}
+#endif
+	return virgl_renderer_init(renderer, flags, &renderer->callbacks) ? -ENODEV : 0;
+}
+
+/* The only new child, as a descriptor. */
+static int find_child(pid_t parent, const struct int_list *before)
+{
+	struct int_list after;
+	int ret = list_children(parent, false, &after);
+
+	if (!ret)
+		ret = int_list_only_new(before, &after);
+	int_list_destroy(&after);
+	return ret;
+}
+
+/**
+ * virgl_found_begin() - before a call of the library that starts a process
+ * @found: to be destroyed also if this fails
+ * @parent: whose child it will be
+ *
+ * Return: 0 or a negative errno.
+ */
+int virgl_found_begin(struct found *found, pid_t parent)
+{
+	int err = list_children(parent, false, &found->children);
+
+	found->sockets = (struct int_list){ .nr = 0 };
+	return err ? err : list_packet_sockets(&found->sockets);
+}
+
+/**
+ * virgl_found_get() - what appeared with the call
+ * @found: of virgl_found_begin()
+ * @parent: as there
+ * @pid: the process
+ * @socket: the library's, to it
+ *
+ * Return: 0 or a negative errno.
+ */
+int virgl_found_get(const struct found *found, pid_t parent, pid_t *pid, int *socket)
+{
+	struct int_list after;
+
+	*pid = find_child(parent, &found->children);
+	if (*pid < 0)
+		return *pid;
+	*socket = list_packet_sockets(&after);
+	if (!*socket)
+		*socket = int_list_only_new(&found->sockets, &after);
+	int_list_destroy(&after);
+	return *socket < 0 ? *socket : 0;
+}
+
+/**
+ * virgl_found_destroy() - free what was remembered
+ * @found: it
+ */
+void virgl_found_destroy(struct found *found)
+{
+	int_list_destroy(&found->children);
+	int_list_destroy(&found->sockets);
+}
+
+/**
+ * virgl_stop_library() - stop the library and its render server
+ * @renderer: whose; it has no contexts and no resources
+ */
+void virgl_stop_library(struct renderer *renderer)
+{
+	virgl_renderer_cleanup(renderer);
+	if (renderer->server >= 0)
+		close(renderer->server);
+	renderer->server = -1;
+	renderer->server_socket = -1;
+	renderer->nr_capsets = 0;
+	renderer->drm_type = DRM_CONTEXT_NONE;
+}
+
+/**
+ * virgl_run_library() - start the library, and find what it has started
+ * @renderer: whose
+ *
+ * Return: 0 or a negative errno.
+ */
+int virgl_run_library(struct renderer *renderer)
+{
+	struct found found;
+	bool drm;
+	int err;
+
+	err = virgl_found_begin(&found, getpid());
+	if (err)
+		goto destroy_found;
+	err = init_library(renderer, &drm);
+	if (err)
+		goto destroy_found;
+	err = virgl_found_get(&found, getpid(), &renderer->server_pid, &renderer->server_socket);
+	if (err)
+		goto stop;
+	renderer->server = process_open(renderer->server_pid);
+	err = renderer->server < 0 ? renderer->server : virgl_watch(renderer, renderer->server);
+	if (err)
+		goto stop;
+	add_capset(renderer, CAPSET_VENUS);
+	if (drm)
+		add_capset(renderer, CAPSET_DRM);
+	err = renderer->nr_capsets ? find_drm_type(renderer) : -ENODEV;
+	if (err)
+		goto stop;
+	virgl_found_destroy(&found);
+	return 0;
+
+stop:
+	virgl_stop_library(renderer);
+destroy_found:
+	virgl_found_destroy(&found);
+	return err;
+}
+
+/**
+ * virgl_server_ended() - whether there is no render server
+ * @renderer: whose
+ *
+ * Return: true if it ended, or none was started.
+ */
+bool virgl_server_ended(const struct renderer *renderer)
+{
+	return renderer->server < 0 || process_ended(renderer->server);
+}
+
+/**
+ * virgl_server_lost() - the render server ended, and its contexts with it
+ * @renderer: whose
+ */
+void virgl_server_lost(struct renderer *renderer)
+{
+	struct virgl_context *context;
+
+	log_error(
+		"the render server ended; there are no new contexts until the guest's driver starts anew");
+	close(renderer->server);
+	renderer->server = -1;
+	for (context = renderer->contexts; context; context = context->next)
+		if (context->capset == CAPSET_VENUS)
+			virgl_context_break(context, "the render server ended");
+}
+
+/* A render server that is not there shows only when a context is made. */
+static int try_context(struct renderer *renderer)
+{
+	struct renderer_context *context;
+	int err = virgl_context_create(renderer, CAPSET_VENUS, "", &context);
+
+	if (err) {
+		log_error(
+			"the render server of libvirglrenderer makes no contexts; is it installed "
+			"(Debian: virgl-server), or RENDER_SERVER_EXEC_PATH wrong?");
+		return err;
+	}
+	virgl_context_destroy(renderer, context);
+	return 0;
+}
+
+/**
+ * virgl_start_library() - start the library for the first time, and try it
+ * @renderer: whose
+ *
+ * Return: 0 or a negative errno, which was logged.
+ */
+int virgl_start_library(struct renderer *renderer)
+{
+	int err;
+
+	starting = true;
+	/* It would take away the threads that fences need. */
+	unsetenv("VIRGL_DISABLE_MT");
+	virgl_set_log_callback(library_log, NULL, NULL);
+	renderer->callbacks = (struct virgl_renderer_callbacks){
+		.version = 3,
+		.write_fence = old_fence_retired,
+		.write_context_fence = virgl_fence_retired,
+	};
+	err = virgl_run_library(renderer);
+	if (err)
+		log_error("cannot start libvirglrenderer: %s", strerror(-err));
+	else
+		err = try_context(renderer);
+	if (err)
+		virgl_stop_library(renderer);
+	starting = false;
+	return err;
+}
+
+/**
+ * virgl_capset() - see struct renderer_ops
+ * @renderer: it
+ * @index: of the capset
+ * @out: the capset
+ *
+ * Return: false beyond the last.
+ */
+bool virgl_capset(const struct renderer *renderer, unsigned int index, struct renderer_capset *out)
+{
+	if (index >= renderer->nr_capsets)
+		return false;
+	*out = renderer->capsets[index];
+	return true;
+}
+
+/**
+ * virgl_capset_data() - see struct renderer_ops
+ * @renderer: it
+ * @id: of the capset
+ * @version: that the guest asks for
+ * @data: for all its bytes
+ */
+void virgl_capset_data(const struct renderer *renderer, uint32_t id, uint32_t version, void *data)
+{
+	unsigned int i;
+
+	for (i = 0; i < renderer->nr_capsets; i++) {
+		if (renderer->capsets[i].id != id)
+			continue;
+		memset(data, 0, renderer->capsets[i].size);
+		virgl_renderer_fill_caps(id, version, data);
+	}
+}
