@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "memory/view_udmabuf.h"
+#include "util/clock.h"
 #include "util/log.h"
 
 /* The library has a memory of its own for answers in such a blob, and does not ask for less. */
@@ -90,7 +91,7 @@ static uint32_t make_blob(struct renderer *renderer, struct virgl_context *conte
 	if (!virgl_context_has_room(context))
 		return ERR_UNSPEC;
 	limit = virgl_patience(renderer);
-	began = virgl_now_ms();
+	began = clock_ms();
 	call_limit_begin(renderer->limit, context->socket,
 			 limit > MIN_ANSWER_MS ? limit : MIN_ANSWER_MS);
 	err = virgl_renderer_resource_create_blob(&args);

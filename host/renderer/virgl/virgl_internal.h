@@ -264,7 +264,6 @@ uint32_t virgl_submit(struct renderer *renderer, struct renderer_context *base,
 
 /* virgl_wait.c */
 
-uint64_t virgl_now_ms(void);
 void virgl_init_patience(struct renderer *renderer);
 unsigned int virgl_patience(struct renderer *renderer);
 void virgl_spend_patience(struct renderer *renderer, uint64_t since);

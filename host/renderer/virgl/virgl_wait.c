@@ -13,7 +13,8 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <time.h>
+
+#include "util/clock.h"
 
 /*
  * How long the ring waits for workers to read and to answer: so much at once, and
@@ -24,26 +25,13 @@
 #define PATIENCE_REFILL 5u
 
 /**
- * virgl_now_ms() - the time
- *
- * Return: milliseconds that only go up.
- */
-uint64_t virgl_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-/**
  * virgl_init_patience() - all of it
  * @renderer: whose
  */
 void virgl_init_patience(struct renderer *renderer)
 {
 	renderer->patience_ms = PATIENCE_MS;
-	renderer->patience_at = virgl_now_ms();
+	renderer->patience_at = clock_ms();
 }
 
 /**
@@ -54,7 +42,7 @@ void virgl_init_patience(struct renderer *renderer)
  */
 unsigned int virgl_patience(struct renderer *renderer)
 {
-	uint64_t now = virgl_now_ms(), more = (now - renderer->patience_at) / PATIENCE_REFILL;
+	uint64_t now = clock_ms(), more = (now - renderer->patience_at) / PATIENCE_REFILL;
 
 	if (more) {
 		renderer->patience_at = now;
@@ -72,7 +60,7 @@ unsigned int virgl_patience(struct renderer *renderer)
  */
 void virgl_spend_patience(struct renderer *renderer, uint64_t since)
 {
-	uint64_t now = virgl_now_ms();
+	uint64_t now = clock_ms();
 	uint64_t spent = now - since;
 
 	renderer->patience_ms -= spent < renderer->patience_ms ? (unsigned int)spent :
@@ -102,7 +90,7 @@ bool virgl_context_has_room(struct virgl_context *context)
 		return true;
 	ret = poll(&pollfd, 1, 0);
 	if (!ret) {
-		began = virgl_now_ms();
+		began = clock_ms();
 		do {
 			ret = poll(&pollfd, 1, (int)virgl_patience(renderer));
 		} while (ret < 0 && errno == EINTR);

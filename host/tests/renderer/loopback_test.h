@@ -10,6 +10,7 @@
 #define LOOPBACK_TEST_H
 
 #include "tests/gpu/gpu_test.h"
+#include "util/clock.h"
 
 #include <openssl/sha.h>
 

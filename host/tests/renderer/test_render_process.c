@@ -18,21 +18,13 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "renderer/virgl/render_process.h"
+#include "util/clock.h"
 
 #define WAIT_MS 20000
 #define LIMIT_MS 300
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static bool has(const struct int_list *list, int item)
 {
@@ -134,7 +126,7 @@ static void test_sockets(void **state)
 static uint64_t blocked_call(struct call_limit *limit, unsigned int limit_ms, bool answer,
 			     bool *fired)
 {
-	uint64_t started = now_ms();
+	uint64_t started = clock_ms();
 	int pair[2];
 	char byte = 0;
 	ssize_t got;
@@ -148,7 +140,7 @@ static uint64_t blocked_call(struct call_limit *limit, unsigned int limit_ms, bo
 	assert_int_equal(got, answer ? 1 : 0);
 	close(pair[0]);
 	close(pair[1]);
-	return now_ms() - started;
+	return clock_ms() - started;
 }
 
 static void test_call_limit(void **state)

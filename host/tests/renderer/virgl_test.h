@@ -30,12 +30,12 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <linux/virtio_gpu.h>
 
 #include "memory/guest_memory.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "renderer/virgl/render_process.h"
 #include "renderer/renderer.h"
@@ -168,14 +168,6 @@ static inline int teardown(void **state)
 	return 0;
 }
 
-static inline uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Wait a little for the renderer; fails when the test has taken too long. */
 static inline void pump(struct bench *bench, uint64_t started)
 {
@@ -183,13 +175,13 @@ static inline void pump(struct bench *bench, uint64_t started)
 
 	if (poll(&pollfd, 1, 10) == 1)
 		ops->dispatch(bench->renderer);
-	if (now_ms() - started > WAIT_MS)
+	if (clock_ms() - started > WAIT_MS)
 		fail_msg("waited for %d s", WAIT_MS / 1000);
 }
 
 #define WAIT_FOR(bench, condition)                   \
 	do {                                         \
-		uint64_t wait_started = now_ms();    \
+		uint64_t wait_started = clock_ms();  \
 		while (!(condition))                 \
 			pump((bench), wait_started); \
 	} while (0)
