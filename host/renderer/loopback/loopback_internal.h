@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include <openssl/evp.h>
 
@@ -44,7 +45,7 @@ struct step {
 
 /**
  * struct job - one submission
- * @next: in a queue's or the done list
+ * @link: in a queue's or the done list
  * @context: held by it (nr_jobs)
  * @queue: of its ring
  * @cookie: for submitted()
@@ -63,7 +64,7 @@ struct step {
  * @steps: in order
  */
 struct job {
-	struct job *next;
+	STAILQ_ENTRY(job) link;
 	struct loopback_context *context;
 	struct job_queue *queue;
 	void *cookie;
@@ -82,28 +83,21 @@ struct job {
 	struct step steps[];
 };
 
-struct job_list {
-	struct job *head;
-	struct job **tail;
-};
+STAILQ_HEAD(job_list, job);
 
 /**
  * struct job_queue - the jobs of one ring of one context
- * @next: in the ready list
- * @prev: in the ready list; NULL at its head
+ * @ready_link: in the ready list
  * @waiting: not started
  * @running: a worker has one of its jobs
- * @next_busy: in the list of queues that have jobs
- * @prev_busy: in that list; NULL at its head
+ * @busy_link: in the list of queues that have jobs
  * @busy: in that list
  */
 struct job_queue {
-	struct job_queue *next;
-	struct job_queue *prev;
+	TAILQ_ENTRY(job_queue) ready_link;
 	struct job_list waiting;
 	bool running;
-	struct job_queue *next_busy;
-	struct job_queue *prev_busy;
+	LIST_ENTRY(job_queue) busy_link;
 	bool busy;
 };
 
@@ -129,7 +123,6 @@ struct loopback_context {
  * @work: a queue became ready, or quit
  * @idle: a worker finished a job
  * @ready: queues with waiting jobs of which none runs
- * @ready_last: the last of them
  * @busy: queues with jobs that wait or run
  * @done: finished by workers, for the ring thread
  * @running: jobs that workers have
@@ -139,9 +132,8 @@ struct pool {
 	pthread_mutex_t lock;
 	pthread_cond_t work;
 	pthread_cond_t idle;
-	struct job_queue *ready;
-	struct job_queue *ready_last;
-	struct job_queue *busy;
+	TAILQ_HEAD(, job_queue) ready;
+	LIST_HEAD(, job_queue) busy;
 	struct job_list done;
 	unsigned int running;
 	bool quit;
@@ -183,7 +175,6 @@ void loopback_run_job(struct renderer *renderer, struct job *job);
 
 /* loopback_pool.c */
 
-void loopback_job_list_init(struct job_list *list);
 struct job_queue *loopback_get_queue(struct loopback_context *context, uint8_t ring);
 void loopback_start_job(struct renderer *renderer, struct job *job);
 void loopback_free_job(struct job *job);

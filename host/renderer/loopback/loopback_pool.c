@@ -19,32 +19,13 @@
 
 #define SMALL_JOB_BYTES (64u << 10)
 
-/**
- * loopback_job_list_init() - an empty list
- * @list: it
- */
-void loopback_job_list_init(struct job_list *list)
+/* From the front, or NULL. */
+static struct job *take_job(struct job_list *list)
 {
-	list->head = NULL;
-	list->tail = &list->head;
-}
+	struct job *job = STAILQ_FIRST(list);
 
-static void job_list_add(struct job_list *list, struct job *job)
-{
-	job->next = NULL;
-	*list->tail = job;
-	list->tail = &job->next;
-}
-
-static struct job *job_list_take(struct job_list *list)
-{
-	struct job *job = list->head;
-
-	if (!job)
-		return NULL;
-	list->head = job->next;
-	if (!list->head)
-		list->tail = &list->head;
+	if (job)
+		STAILQ_REMOVE_HEAD(list, link);
 	return job;
 }
 
@@ -52,53 +33,25 @@ static struct job *job_list_take(struct job_list *list)
 
 static void pool_make_ready(struct pool *pool, struct job_queue *queue)
 {
-	queue->next = NULL;
-	queue->prev = pool->ready_last;
-	if (queue->prev)
-		queue->prev->next = queue;
-	else
-		pool->ready = queue;
-	pool->ready_last = queue;
+	TAILQ_INSERT_TAIL(&pool->ready, queue, ready_link);
 	pthread_cond_signal(&pool->work);
 }
 
-/* It is in the list: it has waiting jobs and none that runs. */
-static void pool_unlink_ready(struct pool *pool, struct job_queue *queue)
+static void pool_unlink_busy(struct job_queue *queue)
 {
-	if (queue->prev)
-		queue->prev->next = queue->next;
-	else
-		pool->ready = queue->next;
-	if (queue->next)
-		queue->next->prev = queue->prev;
-	else
-		pool->ready_last = queue->prev;
-}
-
-static void pool_unlink_busy(struct pool *pool, struct job_queue *queue)
-{
-	if (queue->prev_busy)
-		queue->prev_busy->next_busy = queue->next_busy;
-	else
-		pool->busy = queue->next_busy;
-	if (queue->next_busy)
-		queue->next_busy->prev_busy = queue->prev_busy;
+	LIST_REMOVE(queue, busy_link);
 	queue->busy = false;
 }
 
 static void pool_queue_job(struct pool *pool, struct job *job)
 {
 	struct job_queue *queue = job->queue;
-	bool was_waiting = queue->waiting.head;
+	bool was_waiting = !STAILQ_EMPTY(&queue->waiting);
 
-	job_list_add(&queue->waiting, job);
+	STAILQ_INSERT_TAIL(&queue->waiting, job, link);
 	if (!queue->busy) {
 		queue->busy = true;
-		queue->prev_busy = NULL;
-		queue->next_busy = pool->busy;
-		if (queue->next_busy)
-			queue->next_busy->prev_busy = queue;
-		pool->busy = queue;
+		LIST_INSERT_HEAD(&pool->busy, queue, busy_link);
 	}
 	if (!was_waiting && !queue->running)
 		pool_make_ready(pool, queue);
@@ -110,10 +63,10 @@ static void pool_job_ended(struct pool *pool, struct job *job)
 	struct job_queue *queue = job->queue;
 
 	queue->running = false;
-	if (queue->waiting.head)
+	if (!STAILQ_EMPTY(&queue->waiting))
 		pool_make_ready(pool, queue);
 	else
-		pool_unlink_busy(pool, queue);
+		pool_unlink_busy(queue);
 }
 
 static void *worker(void *arg)
@@ -127,13 +80,13 @@ static void *worker(void *arg)
 		struct job_queue *queue;
 		struct job *job;
 
-		while (!pool->ready && !pool->quit)
+		while (TAILQ_EMPTY(&pool->ready) && !pool->quit)
 			pthread_cond_wait(&pool->work, &pool->lock);
 		if (pool->quit)
 			break;
-		queue = pool->ready;
-		pool_unlink_ready(pool, queue);
-		job = job_list_take(&queue->waiting);
+		queue = TAILQ_FIRST(&pool->ready);
+		TAILQ_REMOVE(&pool->ready, queue, ready_link);
+		job = take_job(&queue->waiting);
 		queue->running = true;
 		pool->running++;
 		pthread_mutex_unlock(&pool->lock);
@@ -143,7 +96,7 @@ static void *worker(void *arg)
 		pthread_mutex_lock(&pool->lock);
 		pool->running--;
 		pool_job_ended(pool, job);
-		job_list_add(&pool->done, job);
+		STAILQ_INSERT_TAIL(&pool->done, job, link);
 		pthread_cond_broadcast(&pool->idle);
 		/* Cannot fail: the counter would have to overflow. */
 		if (write(renderer->event, &one, sizeof(one)) != sizeof(one))
@@ -280,7 +233,7 @@ struct job_queue *loopback_get_queue(struct loopback_context *context, uint8_t r
 	queue = calloc(1, sizeof(*queue));
 	if (!queue)
 		return NULL;
-	loopback_job_list_init(&queue->waiting);
+	STAILQ_INIT(&queue->waiting);
 	context->queues[ring] = queue;
 	return queue;
 }
@@ -314,23 +267,24 @@ static void pool_collect_stopped(struct pool *pool, struct job_list *out)
 {
 	struct job_queue *queue, *next;
 
-	for (queue = pool->busy; queue; queue = next) {
-		bool had_waiting = queue->waiting.head;
-		struct job_list keep;
+	for (queue = LIST_FIRST(&pool->busy); queue; queue = next) {
+		bool had_waiting = !STAILQ_EMPTY(&queue->waiting);
+		struct job_list keep = STAILQ_HEAD_INITIALIZER(keep);
 		struct job *job;
 
-		next = queue->next_busy;
-		loopback_job_list_init(&keep);
-		while ((job = job_list_take(&queue->waiting)))
-			job_list_add(loopback_job_stopped(job) ? out : &keep, job);
-		loopback_job_list_init(&queue->waiting);
-		while ((job = job_list_take(&keep)))
-			job_list_add(&queue->waiting, job);
-		if (queue->waiting.head || queue->running)
+		next = LIST_NEXT(queue, busy_link);
+		while ((job = take_job(&queue->waiting))) {
+			if (loopback_job_stopped(job))
+				STAILQ_INSERT_TAIL(out, job, link);
+			else
+				STAILQ_INSERT_TAIL(&keep, job, link);
+		}
+		STAILQ_CONCAT(&queue->waiting, &keep);
+		if (!STAILQ_EMPTY(&queue->waiting) || queue->running)
 			continue;
 		if (had_waiting)
-			pool_unlink_ready(pool, queue);
-		pool_unlink_busy(pool, queue);
+			TAILQ_REMOVE(&pool->ready, queue, ready_link);
+		pool_unlink_busy(queue);
 	}
 }
 
@@ -342,14 +296,13 @@ static void pool_collect_stopped(struct pool *pool, struct job_list *out)
  */
 void loopback_cancel_stopped(struct renderer *renderer)
 {
-	struct job_list stopped;
+	struct job_list stopped = STAILQ_HEAD_INITIALIZER(stopped);
 	struct job *job;
 
-	loopback_job_list_init(&stopped);
 	pthread_mutex_lock(&renderer->pool.lock);
 	pool_collect_stopped(&renderer->pool, &stopped);
 	pthread_mutex_unlock(&renderer->pool.lock);
-	while ((job = job_list_take(&stopped))) {
+	while ((job = take_job(&stopped))) {
 		loopback_cancel_job(job);
 		finish_job(renderer, job);
 	}
@@ -361,18 +314,16 @@ void loopback_cancel_stopped(struct renderer *renderer)
  */
 void loopback_dispatch(struct renderer *renderer)
 {
-	struct job_list done;
+	struct job_list done = STAILQ_HEAD_INITIALIZER(done);
 	uint64_t count;
 	struct job *job;
 
 	if (read(renderer->event, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		return;
-	loopback_job_list_init(&done);
 	pthread_mutex_lock(&renderer->pool.lock);
-	while ((job = job_list_take(&renderer->pool.done)))
-		job_list_add(&done, job);
+	STAILQ_CONCAT(&done, &renderer->pool.done);
 	pthread_mutex_unlock(&renderer->pool.lock);
-	while ((job = job_list_take(&done)))
+	while ((job = take_job(&done)))
 		finish_job(renderer, job);
 }
 
@@ -384,25 +335,22 @@ void loopback_reset(struct renderer *renderer)
 {
 	struct pool *pool = &renderer->pool;
 	struct job_queue *queue;
-	struct job_list waiting;
+	struct job_list waiting = STAILQ_HEAD_INITIALIZER(waiting);
 	struct job *job;
 
-	loopback_job_list_init(&waiting);
 	atomic_store(&renderer->resetting, true);
 	pthread_mutex_lock(&pool->lock);
-	while ((queue = pool->ready)) {
-		pool_unlink_ready(pool, queue);
-		while ((job = job_list_take(&queue->waiting)))
-			job_list_add(&waiting, job);
-		pool_unlink_busy(pool, queue);
+	while ((queue = TAILQ_FIRST(&pool->ready))) {
+		TAILQ_REMOVE(&pool->ready, queue, ready_link);
+		STAILQ_CONCAT(&waiting, &queue->waiting);
+		pool_unlink_busy(queue);
 	}
-	for (queue = pool->busy; queue; queue = queue->next_busy)
-		while ((job = job_list_take(&queue->waiting)))
-			job_list_add(&waiting, job);
+	LIST_FOREACH(queue, &pool->busy, busy_link)
+		STAILQ_CONCAT(&waiting, &queue->waiting);
 	while (pool->running)
 		pthread_cond_wait(&pool->idle, &pool->lock);
 	pthread_mutex_unlock(&pool->lock);
-	while ((job = job_list_take(&waiting))) {
+	while ((job = take_job(&waiting))) {
 		loopback_cancel_job(job);
 		finish_job(renderer, job);
 	}

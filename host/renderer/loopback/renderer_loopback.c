@@ -178,7 +178,9 @@ static int loopback_create(const struct renderer_config *config, const struct re
 		return -ENOMEM;
 	renderer->config = *config;
 	renderer->host = *host;
-	loopback_job_list_init(&renderer->pool.done);
+	TAILQ_INIT(&renderer->pool.ready);
+	LIST_INIT(&renderer->pool.busy);
+	STAILQ_INIT(&renderer->pool.done);
 	renderer->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (renderer->event < 0) {
 		err = -errno;

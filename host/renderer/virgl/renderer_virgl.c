@@ -94,9 +94,9 @@ static bool take_events(struct renderer *renderer)
 static void virgl_dispatch(struct renderer *renderer)
 {
 	bool steps = take_events(renderer) || renderer->steps_due;
-	struct virgl_context *context;
+	struct virgl_context *context, *next;
 
-	for (context = renderer->contexts; context; context = context->next)
+	LIST_FOREACH(context, &renderer->contexts, link)
 		if (context->state == CONTEXT_RUNS)
 			virgl_answer_retired(context);
 	if (!steps)
@@ -105,8 +105,11 @@ static void virgl_dispatch(struct renderer *renderer)
 	if (renderer->server >= 0 && virgl_server_ended(renderer))
 		virgl_server_lost(renderer);
 	/* A step may free the context and, through the device, make another. */
-	for (context = renderer->contexts; context;)
-		context = virgl_context_step(context) ? renderer->contexts : context->next;
+	for (context = LIST_FIRST(&renderer->contexts); context; context = next) {
+		next = LIST_NEXT(context, link);
+		if (virgl_context_step(context))
+			next = LIST_FIRST(&renderer->contexts);
+	}
 }
 
 /**
@@ -190,6 +193,7 @@ static void init_renderer(struct renderer *renderer, const struct renderer_confi
 	renderer->config = *config;
 	renderer->host = *host;
 	virgl_init_patience(renderer);
+	LIST_INIT(&renderer->contexts);
 	renderer->server = -1;
 	renderer->server_socket = -1;
 	renderer->forget_at = MIN_FORGET;

@@ -74,11 +74,7 @@ void virgl_context_end(struct virgl_context *context)
 
 static void context_free(struct virgl_context *context)
 {
-	struct virgl_context **at = &context->renderer->contexts;
-
-	while (*at != context)
-		at = &(*at)->next;
-	*at = context->next;
+	LIST_REMOVE(context, link);
 	drm_guard_destroy(&context->guard);
 	free(context);
 }
@@ -201,6 +197,7 @@ int virgl_context_create(struct renderer *renderer, uint32_t capset, const char 
 			 struct renderer_context **out)
 {
 	struct virgl_context *context;
+	unsigned int ring;
 	int err;
 
 	if (virgl_short_of_descriptors(renderer))
@@ -208,6 +205,8 @@ int virgl_context_create(struct renderer *renderer, uint32_t capset, const char 
 	context = calloc(1, sizeof(*context));
 	if (!context)
 		return -ENOMEM;
+	for (ring = 0; ring < MAX_RINGS; ring++)
+		STAILQ_INIT(&context->rings[ring]);
 	context->renderer = renderer;
 	context->capset = capset;
 	context->socket = -1;
@@ -222,8 +221,7 @@ int virgl_context_create(struct renderer *renderer, uint32_t capset, const char 
 	pthread_mutex_unlock(&renderer->lock);
 	if (err)
 		goto destroy_context;
-	context->next = renderer->contexts;
-	renderer->contexts = context;
+	LIST_INSERT_HEAD(&renderer->contexts, context, link);
 	*out = &context->base;
 	return 0;
 
@@ -272,11 +270,12 @@ void virgl_context_destroy(struct renderer *renderer, struct renderer_context *b
  */
 struct virgl_context *virgl_find_context(struct renderer *renderer, uint32_t id)
 {
-	struct virgl_context *context = renderer->contexts;
+	struct virgl_context *context;
 
-	while (context && context->id != id)
-		context = context->next;
-	return context;
+	LIST_FOREACH(context, &renderer->contexts, link)
+		if (context->id == id)
+			return context;
+	return NULL;
 }
 
 /* Until its worker is gone; a process that was killed goes. */
@@ -296,15 +295,15 @@ void virgl_end_contexts(struct renderer *renderer)
 {
 	struct virgl_context *context, *next;
 
-	for (context = renderer->contexts; context; context = context->next) {
+	LIST_FOREACH(context, &renderer->contexts, link) {
 		if (context->state > CONTEXT_BROKEN)
 			continue;
 		virgl_answer_retired(context);
 		context->why = NULL;
 		virgl_context_end(context);
 	}
-	for (context = renderer->contexts; context; context = next) {
-		next = context->next;
+	for (context = LIST_FIRST(&renderer->contexts); context; context = next) {
+		next = LIST_NEXT(context, link);
 		if (context->state == CONTEXT_GONE)
 			continue;
 		/* The device is ending them all, and need not be told of each. */

@@ -14,6 +14,7 @@
 #include "renderer/renderer.h"
 
 #include <pthread.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 
 #include <linux/virtio_gpu.h>
@@ -42,24 +43,14 @@ struct iovec;
 
 /**
  * struct submission - accepted, and fenced
- * @next: on the same ring, later
+ * @link: on the same ring, in order
  * @cookie: the device's
  * @fence: its number
  */
 struct submission {
-	struct submission *next;
+	STAILQ_ENTRY(submission) link;
 	void *cookie;
 	uint64_t fence;
-};
-
-/**
- * struct submission_list - of a ring, in order
- * @head: first that is not over
- * @tail: last
- */
-struct submission_list {
-	struct submission *head;
-	struct submission *tail;
 };
 
 /**
@@ -80,7 +71,7 @@ enum context_state {
  * struct virgl_context - a context
  * @base: must be first
  * @renderer: whose
- * @next: on the renderer's list
+ * @link: on the renderer's list
  * @id: the library's id, never used twice
  * @capset: CAPSET_*
  * @state: see there
@@ -99,7 +90,7 @@ enum context_state {
 struct virgl_context {
 	struct renderer_context base;
 	struct renderer *renderer;
-	struct virgl_context *next;
+	LIST_ENTRY(virgl_context) link;
 	uint32_t id;
 	uint32_t capset;
 	enum context_state state;
@@ -111,7 +102,7 @@ struct virgl_context {
 	int worker;
 	pid_t worker_pid;
 	struct drm_guard guard;
-	struct submission_list rings[MAX_RINGS];
+	STAILQ_HEAD(submission_list, submission) rings[MAX_RINGS];
 	uint64_t retired[MAX_RINGS];
 	uint64_t changed;
 };
@@ -203,7 +194,7 @@ struct renderer {
 	struct call_limit *limit;
 	uint32_t last_id;
 	uint64_t last_fence;
-	struct virgl_context *contexts;
+	LIST_HEAD(, virgl_context) contexts;
 	struct id_table resources;
 	size_t nr_past;
 	size_t forget_at;

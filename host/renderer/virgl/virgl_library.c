@@ -267,7 +267,7 @@ void virgl_server_lost(struct renderer *renderer)
 		"the render server ended; there are no new contexts until the guest's driver starts anew");
 	close(renderer->server);
 	renderer->server = -1;
-	for (context = renderer->contexts; context; context = context->next)
+	LIST_FOREACH(context, &renderer->contexts, link)
 		if (context->capset == CAPSET_VENUS)
 			virgl_context_break(context, "the render server ended");
 }

@@ -44,13 +44,10 @@ static void answer_until(struct virgl_context *context, unsigned int ring, uint6
 {
 	struct submission_list *list = &context->rings[ring];
 	struct renderer *renderer = context->renderer;
+	struct submission *submission;
 
-	while (list->head && list->head->fence <= fence) {
-		struct submission *submission = list->head;
-
-		list->head = submission->next;
-		if (!list->head)
-			list->tail = NULL;
+	while ((submission = STAILQ_FIRST(list)) && submission->fence <= fence) {
+		STAILQ_REMOVE_HEAD(list, link);
 		renderer->host.submitted(renderer->host.opaque, submission->cookie, response);
 		free(submission);
 	}
@@ -134,14 +131,8 @@ static uint32_t execute(struct virgl_context *context, const struct renderer_sub
 /* A fence behind what was executed; if that fails all ends, which answers it too. */
 static void add_fence(struct virgl_context *context, uint32_t ring, struct submission *submission)
 {
-	struct submission_list *list = &context->rings[ring];
-
 	submission->fence = ++context->renderer->last_fence;
-	if (list->tail)
-		list->tail->next = submission;
-	else
-		list->head = submission;
-	list->tail = submission;
+	STAILQ_INSERT_TAIL(&context->rings[ring], submission, link);
 	if (!virgl_context_has_room(context))
 		return;
 	if (virgl_renderer_context_create_fence(context->id, 0, ring, submission->fence))
