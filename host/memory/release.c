@@ -31,7 +31,7 @@
 #include "memory/backing.h"
 #include "util/log.h"
 #include "memory/release.h"
-#include "memory/view_udmabuf.h"
+#include "memory/udmabuf.h"
 
 #define MS UINT64_C(1000000)
 #define FIRST_CHECK (MS / 5)
