@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "memory/guest_memory.h"
+#include "memory/run_list.h"
 
 /**
  * struct backing - see above

@@ -16,6 +16,7 @@
 #ifndef GUEST_MEMORY_H
 #define GUEST_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,12 @@ struct run {
 	uint64_t offset;
 	uint64_t length;
 };
+
+/* Whether @next starts in the same file where @run ends. */
+static inline bool run_continues(const struct run *run, const struct run *next)
+{
+	return run->file == next->file && run->offset + run->length == next->offset;
+}
 
 /**
  * struct guest_region - one region as the front end describes it
@@ -112,37 +119,5 @@ void *run_pointer(const struct run *run);
 int ram_file_fd(const struct ram_file *file);
 struct ram_file *ram_file_get(struct ram_file *file);
 void ram_file_put(struct ram_file *file);
-
-/**
- * struct run_list - what a resource is made of
- * @runs: owned runs, in the order of the resource's bytes
- * @ends: @ends[i]: bytes of the resource that lie in runs 0 to i
- * @nr: how many
- * @capacity: how many fit, grows by doubling
- *
- * Invariant: no run continues its predecessor in the same file (they would
- * have been merged), so memory is O(runs).
- */
-struct run_list {
-	struct run *runs;
-	uint64_t *ends;
-	size_t nr;
-	size_t capacity;
-};
-
-void run_list_init(struct run_list *list);
-/* Add @run's bytes at the end, merging; takes a reference of its own. */
-int run_list_append(struct run_list *list, const struct run *run);
-uint64_t run_list_bytes(const struct run_list *list);
-/* Give back what doubling left over. */
-void run_list_trim(struct run_list *list);
-void run_list_destroy(struct run_list *list);
-
-/*
- * The piece of the resource that starts at @offset: pointer to its first byte,
- * and in *len how many bytes follow in the same run.  NULL at or past the end.
- * O(log runs).
- */
-void *run_list_piece(const struct run_list *list, uint64_t offset, uint64_t *len);
 
 #endif /* GUEST_MEMORY_H */

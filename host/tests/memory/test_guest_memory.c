@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * test_guest_memory: regions, resolution, run lists, lifetime of mappings
- *
- * RAM files are memfds whose page n holds the byte pattern n, so that a wrong
- * address shows as a wrong byte.
+ * test_guest_memory: regions, resolution, lifetime of mappings
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,81 +20,7 @@
 #include <unistd.h>
 
 #include "memory/guest_memory.h"
-
-#define PAGE 4096ull
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-
-static int ram(unsigned int pages)
-{
-	int fd = memfd_create("ram", MFD_CLOEXEC);
-	unsigned char page[PAGE];
-	unsigned int i;
-
-	assert_true(fd >= 0);
-	for (i = 0; i < pages; i++) {
-		memset(page, (int)i, sizeof(page));
-		assert_int_equal(write(fd, page, sizeof(page)), sizeof(page));
-	}
-	return fd;
-}
-
-static struct guest_region region(uint64_t guest, uint64_t size, uint64_t user, uint64_t offset,
-				  int fd)
-{
-	return (struct guest_region){ guest, size, user, offset, fd };
-}
-
-/* Lines of /proc/self/maps that are mappings of a memfd of ours. */
-static unsigned int ram_mappings(void)
-{
-	FILE *maps = fopen("/proc/self/maps", "r");
-	unsigned int nr = 0;
-	char line[512];
-
-	assert_non_null(maps);
-	while (fgets(line, sizeof(line), maps))
-		nr += strstr(line, "memfd:ram") != NULL;
-	fclose(maps);
-	return nr;
-}
-
-static unsigned int open_fds(void)
-{
-	unsigned int nr = 0;
-	int fd;
-
-	for (fd = 0; fd < 256; fd++)
-		nr += fcntl(fd, F_GETFD) >= 0;
-	return nr;
-}
-
-/*
- * As QEMU does it: two regions of one file with a hole between them, and a
- * third of another file right behind the second.
- */
-static struct guest_memory *two_files(int *a, int *b)
-{
-	struct guest_memory *gm = guest_memory_new();
-	struct guest_region regions[3];
-
-	*a = ram(8);
-	*b = ram(4);
-	regions[0] = region(16 * PAGE, 4 * PAGE, 0x7000000, 4 * PAGE, *a);
-	regions[1] = region(0, 2 * PAGE, 0x5000000, 0, *a);
-	regions[2] = region(20 * PAGE, 4 * PAGE, 0x9000000, 0, *b);
-	assert_non_null(gm);
-	assert_int_equal(guest_memory_set(gm, regions, 3), 0);
-	return gm;
-}
-
-static void finish(struct guest_memory *gm, int a, int b)
-{
-	guest_memory_free(gm);
-	close(a);
-	if (b >= 0)
-		close(b);
-	assert_int_equal(ram_mappings(), 0);
-}
+#include "tests/memory/ram_test.h"
 
 static void resolves_within_a_region(void **state)
 {
@@ -404,62 +327,6 @@ static void an_empty_table_holds_nothing(void **state)
 	finish(gm, a, b);
 }
 
-static void runs_outlive_the_table(void **state)
-{
-	struct guest_memory *gm;
-	struct run_list list;
-	unsigned char *before;
-	struct run run;
-	uint64_t len;
-	int a, b;
-
-	(void)state;
-	gm = two_files(&a, &b);
-	run_list_init(&list);
-	assert_int_equal(guest_memory_resolve(gm, 16 * PAGE, PAGE, &run, 1), 1);
-	assert_int_equal(run_list_append(&list, &run), 0);
-	before = run_list_piece(&list, 0, &len);
-	assert_int_equal(guest_memory_set(gm, NULL, 0), 0);
-	assert_int_equal(ram_mappings(), 1);
-	assert_int_equal(*before, 4);
-	/* The file is found again, where it was. */
-	struct guest_region again = region(0, 8 * PAGE, 0, 0, a);
-
-	assert_int_equal(guest_memory_set(gm, &again, 1), 0);
-	assert_int_equal(ram_mappings(), 1);
-	assert_ptr_equal(guest_memory_pointer(gm, 4 * PAGE, 1), before);
-	guest_memory_free(gm);
-	assert_int_equal(*before, 4);
-	run_list_destroy(&list);
-	finish(NULL, a, b);
-}
-
-static void a_file_that_grew_does_not_move(void **state)
-{
-	struct guest_memory *gm = guest_memory_new();
-	struct guest_region r;
-	struct run_list list;
-	struct run run;
-	uint64_t len;
-	int fd = ram(2);
-
-	(void)state;
-	run_list_init(&list);
-	r = region(0, 2 * PAGE, 0, 0, fd);
-	assert_int_equal(guest_memory_set(gm, &r, 1), 0);
-	assert_int_equal(guest_memory_resolve(gm, PAGE, PAGE, &run, 1), 1);
-	assert_int_equal(run_list_append(&list, &run), 0);
-	assert_int_equal(ftruncate(fd, 4 * PAGE), 0);
-	r.size = 4 * PAGE;
-	assert_int_equal(guest_memory_set(gm, &r, 1), 0);
-	assert_non_null(guest_memory_pointer(gm, 0, 4 * PAGE));
-	/* The same byte through both mappings. */
-	memset(guest_memory_pointer(gm, PAGE, 1), 0x77, 1);
-	assert_int_equal(*(unsigned char *)run_list_piece(&list, 0, &len), 0x77);
-	run_list_destroy(&list);
-	finish(gm, fd, -1);
-}
-
 static void the_file_descriptor_is_our_own(void **state)
 {
 	struct guest_memory *gm = guest_memory_new();
@@ -477,153 +344,6 @@ static void the_file_descriptor_is_our_own(void **state)
 	assert_true(fcntl(ram_file_fd(run.file), F_GETFD) & FD_CLOEXEC);
 	guest_memory_free(gm);
 	assert_int_equal(ram_mappings(), 0);
-}
-
-/* Appends guest range [addr, addr + len), which is one piece. */
-static void append(struct run_list *list, struct guest_memory *gm, uint64_t addr, uint64_t len)
-{
-	struct run run;
-
-	assert_int_equal(guest_memory_resolve(gm, addr, len, &run, 1), 1);
-	assert_int_equal(run_list_append(list, &run), 0);
-}
-
-static void run_list_merges_neighbours_only(void **state)
-{
-	struct guest_memory *gm;
-	struct run_list list;
-	int a, b;
-
-	(void)state;
-	gm = two_files(&a, &b);
-	run_list_init(&list);
-	assert_int_equal(run_list_bytes(&list), 0);
-	append(&list, gm, 16 * PAGE, PAGE);
-	append(&list, gm, 17 * PAGE, PAGE);
-	assert_int_equal(list.nr, 1);
-	assert_int_equal(list.runs[0].length, 2 * PAGE);
-	append(&list, gm, 19 * PAGE, PAGE); /* a gap */
-	assert_int_equal(list.nr, 2);
-	append(&list, gm, 18 * PAGE, PAGE); /* backwards */
-	assert_int_equal(list.nr, 3);
-	append(&list, gm, 18 * PAGE, PAGE); /* the same again */
-	assert_int_equal(list.nr, 4);
-	append(&list, gm, 19 * PAGE, PAGE);
-	append(&list, gm, 20 * PAGE, PAGE); /* next address, other file */
-	assert_int_equal(list.nr, 5);
-	append(&list, gm, 1 * PAGE, PAGE);
-	assert_int_equal(run_list_bytes(&list), 8 * PAGE);
-	assert_int_equal(list.nr, 6);
-	run_list_destroy(&list);
-	assert_int_equal(list.nr, 0);
-	finish(gm, a, b);
-}
-
-static void run_list_finds_every_byte(void **state)
-{
-	struct guest_memory *gm;
-	struct run_list list;
-	uint64_t len, offset;
-	unsigned int i;
-	int a, b;
-
-	(void)state;
-	gm = two_files(&a, &b);
-	run_list_init(&list);
-	assert_null(run_list_piece(&list, 0, &len));
-	/* 4 pages backwards, in pieces of 2048: pages 7, 6, 5, 4 of the file. */
-	for (i = 0; i < 4; i++) {
-		append(&list, gm, (19 - i) * PAGE, 2048);
-		append(&list, gm, (19 - i) * PAGE + 2048, 2048);
-	}
-	assert_int_equal(list.nr, 4);
-	for (offset = 0; offset < 4 * PAGE; offset += 511) {
-		unsigned char *p = run_list_piece(&list, offset, &len);
-
-		assert_non_null(p);
-		assert_int_equal(*p, 7 - offset / PAGE);
-		assert_int_equal(len, PAGE - offset % PAGE);
-	}
-	assert_non_null(run_list_piece(&list, 4 * PAGE - 1, &len));
-	assert_int_equal(len, 1);
-	assert_null(run_list_piece(&list, 4 * PAGE, &len));
-	assert_null(run_list_piece(&list, UINT64_MAX, &len));
-	run_list_destroy(&list);
-	finish(gm, a, b);
-}
-
-static void run_list_is_refused_empty_and_endless_runs(void **state)
-{
-	struct run run = { .length = 0 };
-	struct guest_memory *gm;
-	struct run_list list;
-	int a, b;
-
-	(void)state;
-	gm = two_files(&a, &b);
-	run_list_init(&list);
-	assert_int_equal(run_list_append(&list, &run), -EINVAL);
-	append(&list, gm, 0, PAGE);
-	run = list.runs[0];
-	run.length = UINT64_MAX - PAGE + 1;
-	assert_int_equal(run_list_append(&list, &run), -EOVERFLOW);
-	assert_int_equal(run_list_bytes(&list), PAGE);
-	run_list_destroy(&list);
-	finish(gm, a, b);
-}
-
-static void run_list_trims(void **state)
-{
-	struct guest_memory *gm;
-	struct run_list list;
-	unsigned int i;
-	uint64_t len;
-	int a, b;
-
-	(void)state;
-	gm = two_files(&a, &b);
-	run_list_init(&list);
-	run_list_trim(&list);
-	for (i = 0; i < 1000; i++)
-		append(&list, gm, i % 2 ? 0 : PAGE, 64);
-	assert_true(list.capacity > 1000);
-	run_list_trim(&list);
-	assert_int_equal(list.capacity, 1000);
-	assert_int_equal(*(unsigned char *)run_list_piece(&list, 64 * 998, &len), 1);
-	append(&list, gm, PAGE, 64);
-	assert_int_equal(list.nr, 1001);
-	run_list_destroy(&list);
-	finish(gm, a, b);
-}
-
-static void *put_many(void *opaque)
-{
-	run_list_destroy(opaque);
-	return NULL;
-}
-
-static void references_are_put_by_any_thread(void **state)
-{
-	pthread_t threads[4];
-	struct run_list lists[4];
-	struct guest_memory *gm;
-	unsigned int i, t;
-	int a, b;
-
-	(void)state;
-	gm = two_files(&a, &b);
-	for (t = 0; t < 4; t++) {
-		run_list_init(&lists[t]);
-		for (i = 0; i < 20000; i++)
-			append(&lists[t], gm, i % 2 ? 0 : PAGE, 64);
-	}
-	guest_memory_free(gm);
-	assert_int_equal(ram_mappings(), 1);
-	for (t = 0; t < 4; t++)
-		assert_int_equal(pthread_create(&threads[t], NULL, put_many, &lists[t]), 0);
-	for (t = 0; t < 4; t++)
-		pthread_join(threads[t], NULL);
-	finish(NULL, a, b);
 }
 
 static void files_and_tables_are_told_apart(void **state)
@@ -666,15 +386,8 @@ int main(void)
 		cmocka_unit_test(populates_what_is_not_there_yet),
 		cmocka_unit_test(counts_its_bytes),
 		cmocka_unit_test(an_empty_table_holds_nothing),
-		cmocka_unit_test(runs_outlive_the_table),
-		cmocka_unit_test(a_file_that_grew_does_not_move),
 		cmocka_unit_test(the_file_descriptor_is_our_own),
-		cmocka_unit_test(run_list_merges_neighbours_only),
-		cmocka_unit_test(run_list_finds_every_byte),
-		cmocka_unit_test(run_list_is_refused_empty_and_endless_runs),
-		cmocka_unit_test(run_list_trims),
-		cmocka_unit_test(references_are_put_by_any_thread),
 	};
 
-	return cmocka_run_group_tests_name("guest_memory", tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

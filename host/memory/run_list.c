@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+/*
+ * run_list: what a resource is made of
+ *
+ * Invariants: see struct run_list.
+ *
+ * Threads: a list belongs to one thread at a time.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory/guest_memory.h"
+#include "memory/run_list.h"
+
+/**
+ * run_list_init() - an empty list
+ * @list: needs run_list_destroy() once something was appended
+ */
+void run_list_init(struct run_list *list)
+{
+	memset(list, 0, sizeof(*list));
+}
+
+/* Both arrays to @capacity entries; on failure the list is as usable as before. */
+static int run_list_resize(struct run_list *list, size_t capacity)
+{
+	struct run *runs;
+	uint64_t *ends;
+
+	/* Shrinking: each array holds that many whether or not realloc fails. */
+	if (capacity < list->capacity)
+		list->capacity = capacity;
+	runs = reallocarray(list->runs, capacity, sizeof(*runs));
+	if (!runs)
+		return -ENOMEM;
+	list->runs = runs;
+	ends = reallocarray(list->ends, capacity, sizeof(*ends));
+	if (!ends)
+		return -ENOMEM;
+	list->ends = ends;
+	list->capacity = capacity;
+	return 0;
+}
+
+/**
+ * run_list_append() - add bytes at the end
+ * @list: the list
+ * @run: borrowed; the list takes a reference of its own if it keeps it apart
+ *
+ * Return: 0, -EINVAL for an empty run, -EOVERFLOW, -ENOMEM.
+ */
+int run_list_append(struct run_list *list, const struct run *run)
+{
+	uint64_t bytes = run_list_bytes(list);
+	size_t capacity;
+	int err;
+
+	if (!run->length)
+		return -EINVAL;
+	if (run->length > UINT64_MAX - bytes)
+		return -EOVERFLOW;
+	if (list->nr && run_continues(&list->runs[list->nr - 1], run)) {
+		list->runs[list->nr - 1].length += run->length;
+		list->ends[list->nr - 1] += run->length;
+		return 0;
+	}
+	if (list->nr == list->capacity) {
+		capacity = list->capacity ? 2 * list->capacity : 4;
+		err = run_list_resize(list, capacity);
+		if (err)
+			return err;
+	}
+	list->runs[list->nr] = *run;
+	ram_file_get(run->file);
+	list->ends[list->nr] = bytes + run->length;
+	list->nr++;
+	return 0;
+}
+
+/**
+ * run_list_bytes() - size of what the list describes
+ * @list: the list
+ *
+ * Return: bytes.
+ */
+uint64_t run_list_bytes(const struct run_list *list)
+{
+	return list->nr ? list->ends[list->nr - 1] : 0;
+}
+
+/**
+ * run_list_trim() - give back what doubling left over
+ * @list: complete
+ */
+void run_list_trim(struct run_list *list)
+{
+	/* If shrinking fails the larger arrays serve as well. */
+	if (list->nr && list->nr < list->capacity)
+		(void)run_list_resize(list, list->nr);
+}
+
+/**
+ * run_list_destroy() - drop all references, free the arrays
+ * @list: empty and usable afterwards
+ */
+void run_list_destroy(struct run_list *list)
+{
+	size_t i;
+
+	for (i = 0; i < list->nr; i++)
+		ram_file_put(list->runs[i].file);
+	free(list->runs);
+	free(list->ends);
+	run_list_init(list);
+}
+
+/**
+ * run_list_piece() - where a byte of the resource is
+ * @list: the list
+ * @offset: bytes from the start of the resource
+ * @len: how many bytes follow at the answer in the same run
+ *
+ * Return: the pointer, or NULL at or past the end.
+ */
+void *run_list_piece(const struct run_list *list, uint64_t offset, uint64_t *len)
+{
+	size_t low = 0, high = list->nr;
+	const struct run *run;
+	uint64_t skip;
+
+	/* The first run whose end lies after offset. */
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (list->ends[mid] <= offset)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == list->nr)
+		return NULL;
+	run = &list->runs[low];
+	skip = offset - (list->ends[low] - run->length);
+	*len = run->length - skip;
+	return (unsigned char *)run_pointer(run) + skip;
+}
