@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/queue.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,7 +32,7 @@
 
 /**
  * struct ram_file - a file of guest RAM, mapped once
- * @next: next on ram_files
+ * @link: in ram_files
  * @dev: with @ino the identity of the file
  * @ino: see @dev; cannot be reused while @fd is open
  * @fd: our own duplicate
@@ -40,7 +41,7 @@
  * @refs: table entries and runs that point here
  */
 struct ram_file {
-	struct ram_file *next;
+	LIST_ENTRY(ram_file) link;
 	dev_t dev;
 	ino_t ino;
 	int fd;
@@ -78,7 +79,7 @@ struct guest_memory {
 };
 
 static pthread_mutex_t ram_files_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct ram_file *ram_files;
+static LIST_HEAD(, ram_file) ram_files = LIST_HEAD_INITIALIZER(ram_files);
 
 /* RAM files */
 
@@ -86,7 +87,7 @@ static struct ram_file *ram_file_find(const struct stat *st, uint64_t size)
 {
 	struct ram_file *file;
 
-	for (file = ram_files; file; file = file->next) {
+	LIST_FOREACH(file, &ram_files, link) {
 		if (file->dev == st->st_dev && file->ino == st->st_ino && file->size >= size)
 			return ram_file_get(file);
 	}
@@ -148,10 +149,8 @@ static int ram_file_open(int fd, uint64_t end, struct ram_file **out)
 	file = ram_file_find(&st, end);
 	if (!file) {
 		err = ram_file_map(fd, &st, &file);
-		if (!err) {
-			file->next = ram_files;
-			ram_files = file;
-		}
+		if (!err)
+			LIST_INSERT_HEAD(&ram_files, file, link);
 	}
 	pthread_mutex_unlock(&ram_files_lock);
 	if (!err)
@@ -178,7 +177,6 @@ struct ram_file *ram_file_get(struct ram_file *file)
 void ram_file_put(struct ram_file *file)
 {
 	uint64_t refs = __atomic_load_n(&file->refs, __ATOMIC_RELAXED);
-	struct ram_file **link;
 
 	/* Not the last one: no lock.  A failed exchange has reloaded refs. */
 	while (refs > 1) {
@@ -192,9 +190,7 @@ void ram_file_put(struct ram_file *file)
 		pthread_mutex_unlock(&ram_files_lock);
 		return;
 	}
-	for (link = &ram_files; *link != file; link = &(*link)->next)
-		;
-	*link = file->next;
+	LIST_REMOVE(file, link);
 	pthread_mutex_unlock(&ram_files_lock);
 
 	munmap(file->base, file->size);
