@@ -29,9 +29,10 @@
 #include <unistd.h>
 
 #include "memory/backing.h"
-#include "util/log.h"
 #include "memory/release.h"
 #include "memory/udmabuf.h"
+#include "util/clock.h"
+#include "util/log.h"
 
 #define MS UINT64_C(1000000)
 #define FIRST_CHECK (MS / 5)
@@ -106,14 +107,6 @@ struct release {
 	uint64_t lines_since;
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 * MS + (uint64_t)now.tv_nsec;
-}
-
 static struct timespec timespec_of(uint64_t ns)
 {
 	return (struct timespec){
@@ -162,7 +155,7 @@ static void name_holders(const struct udmabuf_view *view, char *text, size_t siz
 
 static void log_held(struct release *release, const struct wait *wait, const char *what)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns();
 	char holders[256];
 
 	if (!release->lines || now - release->lines_since >= release->grace) {
@@ -184,7 +177,7 @@ static void log_held(struct release *release, const struct wait *wait, const cha
 static void wait_init(const struct release *release, struct wait *wait, struct backing *backing,
 		      struct udmabuf_view *view)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns();
 
 	*wait = (struct wait){
 		.backing = backing,
@@ -200,7 +193,7 @@ static void wait_init(const struct release *release, struct wait *wait, struct b
 static void wait_again(struct wait *wait)
 {
 	wait->interval = wait->interval * 2 < SLOWEST_CHECK ? wait->interval * 2 : SLOWEST_CHECK;
-	wait->next = now_ns() + wait->interval;
+	wait->next = clock_ns() + wait->interval;
 }
 
 /*
@@ -210,7 +203,7 @@ static void wait_again(struct wait *wait)
 static void wait_escalate(struct release *release, struct wait *wait)
 {
 	struct backing *backing = wait->backing;
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns();
 	bool force;
 
 	if (now < wait->deadline)
@@ -405,7 +398,7 @@ static struct pending *next_due(struct release *release, uint64_t now)
  */
 void release_dispatch(struct release *release)
 {
-	uint64_t now = now_ns(), ticks;
+	uint64_t now = clock_ns(), ticks;
 	struct pending *pending;
 	unsigned int i;
 	void *cookie;
@@ -428,7 +421,7 @@ void release_dispatch(struct release *release)
 		wait_again(&pending->wait);
 		wait_escalate(release, &pending->wait);
 	}
-	set_timer(release, i == CHECKS_AT_ONCE ? now_ns() + BREATH : 0);
+	set_timer(release, i == CHECKS_AT_ONCE ? clock_ns() + BREATH : 0);
 }
 
 /**

@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <linux/udmabuf.h>
@@ -25,12 +24,13 @@
 #include "memory/guest_memory.h"
 #include "memory/udmabuf.h"
 #include "memory/udmabuf_internal.h"
+#include "util/clock.h"
 #include "util/log.h"
 
 #define UDMABUF_DEVICE "/dev/udmabuf"
 #define UDMABUF_PARAMETERS "/sys/module/udmabuf/parameters"
-/* Refusals of one kind are logged once in that many seconds. */
-#define LOG_SECONDS 1
+/* Refusals of one kind are logged once in that time. */
+#define LOG_MS 1000
 
 /* Limits */
 
@@ -90,12 +90,11 @@ int udmabuf_read_limits(const char *parameters, struct udmabuf_limits *limits)
  */
 bool udmabuf_may_log(struct udmabuf *udmabuf, enum complaint what)
 {
-	struct timespec now;
+	uint64_t now = clock_ms();
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec < udmabuf->silent_until[what])
+	if (now < udmabuf->silent_until[what])
 		return false;
-	udmabuf->silent_until[what] = now.tv_sec + LOG_SECONDS;
+	udmabuf->silent_until[what] = now + LOG_MS;
 	return true;
 }
 

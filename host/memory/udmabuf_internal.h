@@ -14,7 +14,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include <time.h>
 
 #include <linux/udmabuf.h>
 
@@ -44,7 +43,7 @@ enum complaint {
  * @totals: see there
  * @usable: what the table of @generation is
  * @generation: of the memory table that was last looked at, 0: none
- * @silent_until: for each kind of complaint, in seconds
+ * @silent_until: for each kind of complaint, as of clock_ms()
  */
 struct udmabuf {
 	int fd;
@@ -56,7 +55,7 @@ struct udmabuf {
 	struct udmabuf_totals totals;
 	bool usable;
 	uint64_t generation;
-	time_t silent_until[COMPLAINTS];
+	uint64_t silent_until[COMPLAINTS];
 };
 
 /**

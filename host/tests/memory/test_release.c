@@ -19,13 +19,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "memory/backing.h"
 #include "tests/util/capture.h"
 #include "memory/release.h"
-#include "memory/view_udmabuf.h"
+#include "memory/udmabuf.h"
+#include "util/clock.h"
 
 #define LONG_MS 60000
 #define SHORT_MS 30
@@ -105,18 +105,10 @@ struct bench {
 	void (*on_event)(struct bench *b, const struct event *event);
 };
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static void note(struct bench *b, struct event event)
 {
 	assert_true(b->nr < MAX_EVENTS);
-	event.at = now_ms();
+	event.at = clock_ms();
 	b->events[b->nr++] = event;
 	if (b->on_event)
 		b->on_event(b, &event);
@@ -139,7 +131,7 @@ static struct bench *bench(unsigned int grace_ms)
 
 	assert_non_null(b);
 	assert_int_equal(release_new(&host, grace_ms, &b->release), 0);
-	b->began = now_ms();
+	b->began = clock_ms();
 	return b;
 }
 
@@ -228,12 +220,12 @@ static void looks_grow_sparse(void **state)
 	struct bench *b = bench(LONG_MS);
 	struct backing backing = { .id = 1 };
 	struct udmabuf_view view = { .held = true };
-	uint64_t start = now_ms();
+	uint64_t start = clock_ms();
 	struct itimerspec timer;
 
 	(void)state;
 	assert_false(release_begin(b->release, &backing, &view, &view));
-	while (now_ms() - start < 300)
+	while (clock_ms() - start < 300)
 		turn(b);
 	/* 0.2 ms doubled up to 20 ms: seven looks in 25 ms, then one each 20 ms. */
 	assert_in_range(view.looks, 3, 25);
