@@ -1,344 +1,28 @@
 // SPDX-License-Identifier: MIT
 /*
- * main: command line, signals and the event loop of the device program
+ * main: start, signals and the event loop of the device program
  *
  * Invariant: signals are blocked and arrive through a signalfd, so that no
  * code runs in a handler, and every exit passes the same clean-up.
  *
- * Threads: this one runs the rings.  Renderers make threads of their own,
- * which inherit the blocked signals.
+ * Threads: this one runs the rings.  Renderers and the log make threads of
+ * their own, which inherit the blocked signals.
  */
 #include <errno.h>
-#include <getopt.h>
-#include <inttypes.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <linux/virtio_gpu_userptr.h>
-
 #include "gpu/gpu_device.h"
 #include "memory/guest_memory.h"
+#include "options.h"
 #include "util/log.h"
 #include "vhost/vhost_user.h"
-#include "vhost/virtqueue.h"
-
-#define PROGRAM_VERSION "0.1"
-#define DEFAULT_HOST_VISIBLE (UINT64_C(256) << 20)
-#define DEFAULT_GRACE_MS 2000
-#define MAX_GRACE_MS 3600000
-/* A guest has no use for more, and the sums of offsets and sizes stay far from wrapping. */
-#define MAX_HOST_VISIBLE (UINT64_C(1) << 40)
-
-/* What fits in a request after the largest command that entries follow. */
-#define MAX_ENTRIES                                                                 \
-	((VIRTQUEUE_MAX_REQUEST - sizeof(struct virtio_gpu_resource_create_blob)) / \
-	 sizeof(struct virtio_gpu_mem_entry))
-_Static_assert(sizeof(struct virtio_gpu_resource_create_blob) >=
-			       sizeof(struct virtio_gpu_resource_create_userptr) &&
-		       sizeof(struct virtio_gpu_resource_create_blob) >=
-			       sizeof(struct virtio_gpu_resource_add_userptr_pages),
-	       "no command with entries is larger");
-
-enum exit_code {
-	EXIT_OK = 0,
-	EXIT_RUNTIME = 1,
-	EXIT_USAGE = 2,
-};
-
-/**
- * struct options - the command line
- * @socket: path, or NULL
- * @fd: inherited socket, or -1
- * @host_visible: --host-visible was given
- * @gpu: for the device
- */
-struct options {
-	const char *socket;
-	int fd;
-	bool host_visible;
-	struct gpu_config gpu;
-};
-
-/* Options without a short form. */
-enum option_id {
-	OPT_SOCKET = 256,
-	OPT_FD,
-	OPT_LOOPBACK,
-	OPT_VIRGL,
-	OPT_HOST_VISIBLE,
-	OPT_GRACE,
-	OPT_NO_USERPTR,
-	OPT_NO_RDONLY,
-	OPT_ACCESS_PLATFORM,
-	OPT_ALLOW_INJECT,
-	OPT_MAX_USERPTR_BYTES,
-	OPT_MAX_SEGMENTS,
-	OPT_MAX_ENTRIES,
-	OPT_MAX_TOTAL_SEGMENTS,
-	OPT_VERBOSE,
-	OPT_HELP,
-	OPT_VERSION,
-};
-
-static const struct option long_options[] = {
-	{ "socket", required_argument, NULL, OPT_SOCKET },
-	{ "fd", required_argument, NULL, OPT_FD },
-	{ "loopback", no_argument, NULL, OPT_LOOPBACK },
-	{ "virgl", no_argument, NULL, OPT_VIRGL },
-	{ "host-visible", required_argument, NULL, OPT_HOST_VISIBLE },
-	{ "grace", required_argument, NULL, OPT_GRACE },
-	{ "no-userptr", no_argument, NULL, OPT_NO_USERPTR },
-	{ "no-rdonly", no_argument, NULL, OPT_NO_RDONLY },
-	{ "access-platform", no_argument, NULL, OPT_ACCESS_PLATFORM },
-	{ "allow-inject", no_argument, NULL, OPT_ALLOW_INJECT },
-	{ "max-userptr-bytes", required_argument, NULL, OPT_MAX_USERPTR_BYTES },
-	{ "max-segments", required_argument, NULL, OPT_MAX_SEGMENTS },
-	{ "max-entries", required_argument, NULL, OPT_MAX_ENTRIES },
-	{ "max-total-segments", required_argument, NULL, OPT_MAX_TOTAL_SEGMENTS },
-	{ "verbose", no_argument, NULL, OPT_VERBOSE },
-	{ "help", no_argument, NULL, OPT_HELP },
-	{ "version", no_argument, NULL, OPT_VERSION },
-	{ NULL, 0, NULL, 0 },
-};
-
-static const char help_text[] =
-	"Usage: " PROGRAM_NAME " --socket PATH | --fd N [OPTION]...\n"
-	"A vhost-user virtio-gpu device with userptr blob resources.\n"
-	"\n"
-	"  --socket PATH           listen at PATH for one VMM at a time; a socket left\n"
-	"                          behind there is replaced, one in use is an error\n"
-	"  --fd N                  use the inherited UNIX stream socket N: listening, or\n"
-	"                          connected (then exit when the VMM hangs up)\n"
-	"  --loopback              offer the reference context, in which the CPU plays\n"
-	"                          the GPU\n"
-	"  --virgl                 offer the contexts of libvirglrenderer: Venus, and DRM\n"
-	"                          native contexts if the library has them.  Userptr\n"
-	"                          resources are offered then if there is /dev/udmabuf\n"
-	"  --host-visible SIZE     bytes of the region in which the guest sees memory of\n"
-	"                          the host, whole pages; K, M or G may follow, 0 is\n"
-	"                          none (default 256M with --virgl, else 0)\n"
-	"  --grace MS              milliseconds that a context may keep memory that the\n"
-	"                          guest wants back, before it is ended (default 2000)\n"
-	"  --no-userptr            do not offer userptr resources\n"
-	"  --no-rdonly             do not accept read-only userptr resources\n"
-	"  --access-platform       offer VIRTIO_F_ACCESS_PLATFORM (for tests)\n"
-	"  --allow-inject          let the reference context arm faults (for tests)\n"
-	"  --max-userptr-bytes N   bytes of one userptr resource; K, M or G may follow\n"
-	"                          (default 64G)\n"
-	"  --max-segments N        entries of one userptr resource (default 4194304)\n"
-	"  --max-entries N         entries of one command, at most 524284\n"
-	"                          (default 16384)\n"
-	"  --max-total-segments N  pieces of all resources together (default 16777216)\n"
-	"  --verbose               one line on stderr per event\n"
-	"  --help                  this text\n"
-	"  --version               the version\n"
-	"\n"
-	"SIGTERM and SIGINT end the program; SIGUSR1 prints statistics to stdout, as\n"
-	"does the end, one \"name: value\" a line.  Exit status: 0, 1 if something\n"
-	"failed, 2 if the command line is wrong.\n";
-
-static int usage_error(const char *what, const char *option, const char *value)
-{
-	log_error("--%s '%s': %s", option, value, what);
-	log_error("try --help");
-	return EXIT_USAGE;
-}
-
-/* The bytes that a suffix stands for, or 0. */
-static uint64_t suffix_factor(const char *suffix)
-{
-	if (!*suffix)
-		return 1;
-	if (suffix[1])
-		return 0;
-	switch (*suffix) {
-	case 'K':
-	case 'k':
-		return UINT64_C(1) << 10;
-	case 'M':
-	case 'm':
-		return UINT64_C(1) << 20;
-	case 'G':
-	case 'g':
-		return UINT64_C(1) << 30;
-	default:
-		return 0;
-	}
-}
-
-/* A number from @min to @max; @suffixes: K, M or G may follow.  0 or EXIT_USAGE. */
-static int parse_number(const char *option, const char *text, uint64_t min, uint64_t max,
-			bool suffixes, uint64_t *to)
-{
-	char range[96];
-	uint64_t value, factor;
-	char *end;
-
-	/* strtoull() would take a sign and leading space. */
-	if (*text < '0' || *text > '9')
-		return usage_error("not a number", option, text);
-	errno = 0;
-	value = strtoull(text, &end, 0);
-	factor = suffixes ? suffix_factor(end) : !*end;
-	if (!factor)
-		return usage_error(suffixes ? "not a number, or one with K, M or G after it" :
-					      "not a number",
-				   option, text);
-	if (errno == ERANGE || value > UINT64_MAX / factor || value * factor < min ||
-	    value * factor > max) {
-		snprintf(range, sizeof(range), "must be from %" PRIu64 " to %" PRIu64, min, max);
-		return usage_error(range, option, text);
-	}
-	*to = value * factor;
-	return 0;
-}
-
-static int parse_u32(const char *option, const char *text, uint32_t max, uint32_t *to)
-{
-	uint64_t value;
-	int err = parse_number(option, text, 1, max, false, &value);
-
-	if (!err)
-		*to = (uint32_t)value;
-	return err;
-}
-
-static int parse_limit(struct gpu_limits *limits, int id, const char *name, const char *text)
-{
-	switch (id) {
-	case OPT_MAX_USERPTR_BYTES:
-		return parse_number(name, text, 4096, UINT64_MAX, true, &limits->max_userptr_bytes);
-	case OPT_MAX_SEGMENTS:
-		return parse_u32(name, text, UINT32_MAX, &limits->max_segments);
-	case OPT_MAX_ENTRIES:
-		return parse_u32(name, text, MAX_ENTRIES, &limits->max_entries);
-	default:
-		return parse_number(name, text, 1, UINT64_MAX, false, &limits->max_total_segments);
-	}
-}
-
-static int parse_host_visible(struct options *options, const char *name, const char *text)
-{
-	int err = parse_number(name, text, 0, MAX_HOST_VISIBLE, true, &options->gpu.host_visible);
-
-	if (!err && options->gpu.host_visible % (uint64_t)sysconf(_SC_PAGESIZE))
-		err = usage_error("not a number of whole pages", name, text);
-	options->host_visible = true;
-	return err;
-}
-
-static int parse_option(struct options *options, int id, const char *name)
-{
-	uint64_t value;
-	int err;
-
-	switch (id) {
-	case OPT_SOCKET:
-		options->socket = optarg;
-		return 0;
-	case OPT_FD:
-		err = parse_number(name, optarg, 0, INT_MAX, false, &value);
-		if (!err)
-			options->fd = (int)value;
-		return err;
-	case OPT_LOOPBACK:
-		options->gpu.loopback = true;
-		return 0;
-	case OPT_VIRGL:
-		options->gpu.virgl = true;
-		return 0;
-	case OPT_HOST_VISIBLE:
-		return parse_host_visible(options, name, optarg);
-	case OPT_GRACE:
-		err = parse_number(name, optarg, 0, MAX_GRACE_MS, false, &value);
-		if (!err)
-			options->gpu.grace_ms = (unsigned int)value;
-		return err;
-	case OPT_NO_USERPTR:
-		options->gpu.userptr = false;
-		return 0;
-	case OPT_NO_RDONLY:
-		options->gpu.userptr_rdonly = false;
-		return 0;
-	case OPT_ACCESS_PLATFORM:
-		options->gpu.access_platform = true;
-		return 0;
-	case OPT_ALLOW_INJECT:
-		options->gpu.allow_inject = true;
-		return 0;
-	case OPT_VERBOSE:
-		options->gpu.verbose = true;
-		return 0;
-	default:
-		return parse_limit(&options->gpu.limits, id, name, optarg);
-	}
-}
-
-static int check_options(const struct options *options, int argc, char **argv)
-{
-	if (optind < argc) {
-		log_error("'%s': not an option", argv[optind]);
-		goto usage;
-	}
-	if (!options->socket == (options->fd < 0)) {
-		log_error("exactly one of --socket and --fd is needed");
-		goto usage;
-	}
-	if (options->socket && !*options->socket) {
-		log_error("--socket '': no path");
-		goto usage;
-	}
-#ifndef HAVE_VIRGLRENDERER
-	if (options->gpu.virgl) {
-		log_error("--virgl: this program was built without libvirglrenderer (1.1.0 or "
-			  "newer, with its headers: libvirglrenderer-dev)");
-		goto usage;
-	}
-#endif
-	return 0;
-
-usage:
-	log_error("try --help");
-	return EXIT_USAGE;
-}
-
-/* Returns whether to go on; if not, *status is for exit(). */
-static bool parse_options(struct options *options, int argc, char **argv, int *status)
-{
-	int id, index;
-
-	while ((id = getopt_long(argc, argv, "", long_options, &index)) != -1) {
-		switch (id) {
-		case '?':
-			/* getopt_long() has named it. */
-			log_error("try --help");
-			*status = EXIT_USAGE;
-			return false;
-		case OPT_HELP:
-			fputs(help_text, stdout);
-			*status = EXIT_OK;
-			return false;
-		case OPT_VERSION:
-			puts(PROGRAM_NAME " " PROGRAM_VERSION);
-			*status = EXIT_OK;
-			return false;
-		default:
-			*status = parse_option(options, id, long_options[index].name);
-			if (*status)
-				return false;
-		}
-	}
-	*status = check_options(options, argc, argv);
-	if (options->gpu.virgl && !options->host_visible)
-		options->gpu.host_visible = DEFAULT_HOST_VISIBLE;
-	return !*status;
-}
 
 /* Blobs and dma-bufs are descriptors, and a guest has thousands of them. */
 static void raise_descriptor_limit(void)
@@ -366,11 +50,22 @@ static int make_signalfd(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* By way of memory: nobody may be reading stdout. */
 static void print_stats(const struct vhost_user_server *server, const struct gpu_device *dev)
 {
-	vhost_user_server_print_stats(server, stdout);
-	gpu_device_print_stats(dev, stdout);
-	fflush(stdout);
+	char *text = NULL;
+	size_t len;
+	FILE *to = open_memstream(&text, &len);
+
+	if (!to) {
+		log_error("statistics: %s", strerror(errno));
+		return;
+	}
+	vhost_user_server_print_stats(server, to);
+	gpu_device_print_stats(dev, to);
+	if (!fclose(to))
+		log_output(text, len);
+	free(text);
 }
 
 /* Returns whether the program is to end. */
@@ -452,8 +147,7 @@ static int serve(const struct options *options)
 		log_error("signalfd: %s", strerror(errno));
 		return EXIT_RUNTIME;
 	}
-	if (options->gpu.virgl)
-		raise_descriptor_limit();
+	raise_descriptor_limit();
 	gm = guest_memory_new();
 	if (!gm)
 		goto err_signal;
@@ -489,24 +183,14 @@ err_signal:
 
 int main(int argc, char **argv)
 {
-	struct options options = {
-		.fd = -1,
-		.gpu = {
-			.limits = {
-				.max_userptr_bytes = UINT64_C(64) << 30,
-				.max_segments = 4194304,
-				.max_entries = 16384,
-				.max_total_segments = 16777216,
-			},
-			.userptr = true,
-			.userptr_rdonly = true,
-			.grace_ms = DEFAULT_GRACE_MS,
-		},
-	};
+	struct options options;
 	int status;
 
-	if (!parse_options(&options, argc, argv, &status))
+	if (!options_parse(&options, argc, argv, &status))
 		return status;
 	log_set_verbose(options.gpu.verbose);
-	return serve(&options);
+	log_start();
+	status = serve(&options);
+	log_stop();
+	return status;
 }

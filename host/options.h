@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * options: the command line
+ *
+ * Threads: the main one, before there are others.
+ */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include <stdbool.h>
+
+#include "gpu/gpu_device.h"
+
+enum exit_code {
+	EXIT_OK = 0,
+	EXIT_RUNTIME = 1,
+	EXIT_USAGE = 2,
+};
+
+/**
+ * struct options - the command line
+ * @socket: path, or NULL
+ * @fd: inherited socket, or -1
+ * @host_visible: --host-visible was given
+ * @gpu: for the device
+ */
+struct options {
+	const char *socket;
+	int fd;
+	bool host_visible;
+	struct gpu_config gpu;
+};
+
+/*
+ * Fill @options from the command line.  Returns whether to go on; if not, what is to
+ * be said has been said, and *@status is for exit().
+ */
+bool options_parse(struct options *options, int argc, char **argv, int *status);
+
+#endif /* OPTIONS_H */
