@@ -5,8 +5,8 @@
  * Invariant: signals are blocked and arrive through a signalfd, so that no
  * code runs in a handler, and every exit passes the same clean-up.
  *
- * Threads: this one runs the rings.  Renderers and the log make threads of
- * their own, which inherit the blocked signals.
+ * Threads: this one serves the VMM and never waits for the device, which has one of
+ * its own.  Renderers and the log make more; all inherit the blocked signals.
  */
 #include <errno.h>
 #include <poll.h>
@@ -18,11 +18,14 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "gpu/gpu_device.h"
+#include "gpu/gpu_thread.h"
 #include "memory/guest_memory.h"
 #include "options.h"
 #include "util/log.h"
 #include "vhost/vhost_user.h"
+
+/* How long the end waits for the device. */
+#define END_MS 5000
 
 /* Blobs and dma-bufs are descriptors, and a guest has thousands of them. */
 static void raise_descriptor_limit(void)
@@ -51,7 +54,7 @@ static int make_signalfd(void)
 }
 
 /* By way of memory: nobody may be reading stdout. */
-static void print_stats(const struct vhost_user_server *server, const struct gpu_device *dev)
+static void print_stats(const struct vhost_user_server *server, struct gpu_thread *dev)
 {
 	char *text = NULL;
 	size_t len;
@@ -62,15 +65,14 @@ static void print_stats(const struct vhost_user_server *server, const struct gpu
 		return;
 	}
 	vhost_user_server_print_stats(server, to);
-	gpu_device_print_stats(dev, to);
+	gpu_thread_print_stats(dev, to);
 	if (!fclose(to))
 		log_output(text, len);
 	free(text);
 }
 
 /* Returns whether the program is to end. */
-static bool handle_signal(int fd, const struct vhost_user_server *server,
-			  const struct gpu_device *dev)
+static bool handle_signal(int fd, const struct vhost_user_server *server, struct gpu_thread *dev)
 {
 	struct signalfd_siginfo info;
 
@@ -83,7 +85,7 @@ static bool handle_signal(int fd, const struct vhost_user_server *server,
 	return false;
 }
 
-static int event_loop(struct vhost_user_server *server, const struct gpu_device *dev, int signal_fd)
+static int event_loop(struct vhost_user_server *server, struct gpu_thread *dev, int signal_fd)
 {
 	struct pollfd fds[2] = {
 		{ .fd = signal_fd, .events = POLLIN },
@@ -135,12 +137,32 @@ static int open_socket(struct vhost_user_server *server, const struct options *o
 	return err;
 }
 
+/*
+ * Everything ends, or, if the device is at something that does not end, the process:
+ * what it started ends with it.
+ */
+static void end(struct vhost_user_server *server, struct gpu_thread *dev, bool served, int status)
+{
+	/* One that has begun is to be over in the statistics. */
+	bool over = vhost_user_server_wait_reset(server, END_MS);
+
+	if (served)
+		print_stats(server, dev);
+	vhost_user_server_close(server);
+	if (over && vhost_user_server_wait_reset(server, END_MS) && gpu_thread_free(dev, END_MS))
+		return;
+	log_error("ended without waiting for the device any longer");
+	log_flush();
+	_exit(status);
+}
+
 static int serve(const struct options *options)
 {
 	struct vhost_user_server *server;
 	struct guest_memory *gm;
-	struct gpu_device *dev;
+	struct gpu_thread *dev;
 	int signal_fd, status = EXIT_RUNTIME;
+	bool served = false;
 
 	signal_fd = make_signalfd();
 	if (signal_fd < 0) {
@@ -151,21 +173,20 @@ static int serve(const struct options *options)
 	gm = guest_memory_new();
 	if (!gm)
 		goto err_signal;
-	server = vhost_user_server_new(gm);
+	server = vhost_user_server_new(gm, options->reset_timeout * 1000);
 	if (!server)
 		goto err_memory;
-	dev = gpu_device_new(&options->gpu, vhost_user_server_transport(server), gm);
+	dev = gpu_thread_new(&options->gpu, gm);
 	if (!dev)
 		goto err_server;
 
-	if (vhost_user_server_attach(server, dev)) {
+	if (vhost_user_server_attach(server, &gpu_thread_ops, dev))
 		log_error("cannot wait for the device");
-	} else if (!open_socket(server, options)) {
+	else
+		served = !open_socket(server, options);
+	if (served)
 		status = event_loop(server, dev, signal_fd);
-		print_stats(server, dev);
-	}
-	vhost_user_server_close(server);
-	gpu_device_free(dev);
+	end(server, dev, served, status);
 	vhost_user_server_free(server);
 	guest_memory_free(gm);
 	close(signal_fd);

@@ -21,6 +21,8 @@
 #define DEFAULT_HOST_VISIBLE (UINT64_C(256) << 20)
 #define DEFAULT_GRACE_MS 2000
 #define MAX_GRACE_MS 3600000
+#define DEFAULT_RESET_TIMEOUT 30
+#define MAX_RESET_TIMEOUT 86400
 /* A guest has no use for more, and the sums of offsets and sizes stay far from wrapping. */
 #define MAX_HOST_VISIBLE (UINT64_C(1) << 40)
 
@@ -38,6 +40,7 @@ _Static_assert(sizeof(struct virtio_gpu_resource_create_blob) >=
 enum option_id {
 	OPT_SOCKET = 256,
 	OPT_FD,
+	OPT_RESET_TIMEOUT,
 	OPT_LOOPBACK,
 	OPT_VIRGL,
 	OPT_HOST_VISIBLE,
@@ -58,6 +61,7 @@ enum option_id {
 static const struct option long_options[] = {
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "fd", required_argument, NULL, OPT_FD },
+	{ "reset-timeout", required_argument, NULL, OPT_RESET_TIMEOUT },
 	{ "loopback", no_argument, NULL, OPT_LOOPBACK },
 	{ "virgl", no_argument, NULL, OPT_VIRGL },
 	{ "host-visible", required_argument, NULL, OPT_HOST_VISIBLE },
@@ -84,6 +88,9 @@ static const char help_text[] =
 	"                          behind there is replaced, one in use is an error\n"
 	"  --fd N                  use the inherited UNIX stream socket N: listening, or\n"
 	"                          connected (then exit when the VMM hangs up)\n"
+	"  --reset-timeout S       seconds that a VMM which resets the device waits until\n"
+	"                          the guest's memory is let go of, before it is hung up\n"
+	"                          on; 0 is for ever (default 30)\n"
 	"  --loopback              offer the reference context, in which the CPU plays\n"
 	"                          the GPU\n"
 	"  --virgl                 offer the contexts of libvirglrenderer: Venus, and DRM\n"
@@ -216,6 +223,11 @@ static int parse_option(struct options *options, int id, const char *name)
 		if (!err)
 			options->fd = (int)value;
 		return err;
+	case OPT_RESET_TIMEOUT:
+		err = parse_number(name, optarg, 0, MAX_RESET_TIMEOUT, false, &value);
+		if (!err)
+			options->reset_timeout = (unsigned int)value;
+		return err;
 	case OPT_LOOPBACK:
 		options->gpu.loopback = true;
 		return 0;
@@ -281,6 +293,7 @@ static void set_defaults(struct options *options)
 {
 	*options = (struct options){
 		.fd = -1,
+		.reset_timeout = DEFAULT_RESET_TIMEOUT,
 		.gpu = {
 			.limits = {
 				.max_userptr_bytes = UINT64_C(64) << 30,

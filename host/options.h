@@ -21,12 +21,14 @@ enum exit_code {
  * struct options - the command line
  * @socket: path, or NULL
  * @fd: inherited socket, or -1
+ * @reset_timeout: seconds
  * @host_visible: --host-visible was given
  * @gpu: for the device
  */
 struct options {
 	const char *socket;
 	int fd;
+	unsigned int reset_timeout;
 	bool host_visible;
 	struct gpu_config gpu;
 };

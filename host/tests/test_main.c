@@ -143,23 +143,12 @@ static uint64_t ask(int fd, uint32_t request)
 static void help_and_version(void **state)
 {
 	static const char *const options[] = {
-		"--socket",
-		"--fd",
-		"--loopback",
-		"--virgl",
-		"--host-visible",
-		"--grace",
-		"--no-userptr",
-		"--no-rdonly",
-		"--access-platform",
-		"--allow-inject",
-		"--max-userptr-bytes",
-		"--max-segments",
-		"--max-entries",
-		"--max-total-segments",
-		"--verbose",
-		"--help",
-		"--version",
+		"--socket",	     "--fd",	       "--reset-timeout",
+		"--loopback",	     "--virgl",	       "--host-visible",
+		"--grace",	     "--no-userptr",   "--no-rdonly",
+		"--access-platform", "--allow-inject", "--max-userptr-bytes",
+		"--max-segments",    "--max-entries",  "--max-total-segments",
+		"--verbose",	     "--help",	       "--version",
 	};
 	struct program p;
 	unsigned int i;
@@ -203,6 +192,8 @@ static void wrong_command_lines(void **state)
 		{ { "--max-userptr-bytes", "17179869184G" }, "must be from 4096" },
 		{ { "--host-visible", "4097" }, "--host-visible '4097': not a number of whole" },
 		{ { "--host-visible", "1025G" }, "--host-visible '1025G': must be from 0" },
+		{ { "--reset-timeout", "86401" }, "--reset-timeout '86401': must be from 0" },
+		{ { "--reset-timeout", "1m" }, "--reset-timeout '1m': not a number" },
 		{ { "--grace", "-1" }, "--grace '-1': not a number" },
 		{ { "--grace", "3600001" }, "--grace '3600001': must be from 0 to 3600000" },
 #ifndef HAVE_VIRGLRENDERER

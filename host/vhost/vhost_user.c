@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "memory/guest_memory.h"
+#include "util/clock.h"
 #include "vhost/vu_internal.h"
 
 /**
@@ -36,6 +37,20 @@ int vu_watch(struct vhost_user_server *server, int fd, unsigned int source)
 	struct epoll_event event = { .events = EPOLLIN, .data.u32 = source };
 
 	return epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
+/**
+ * vu_watch_for() - wait for something else of a descriptor
+ * @server: the server
+ * @fd: the descriptor, which is waited for
+ * @source: an enum source
+ * @events: EPOLL*; 0: only that the other side has hung up
+ */
+void vu_watch_for(struct vhost_user_server *server, int fd, unsigned int source, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.u32 = source };
+
+	(void)epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, fd, &event);
 }
 
 /**
@@ -75,19 +90,14 @@ static int start_connection(struct vhost_user_server *server, int fd)
 	return 0;
 }
 
-/* Everything that the front end gave us goes; the device is as new. */
-static void drop_connection(struct vhost_user_server *server)
+/* The device is as new: what was left of the front end goes, and the next may come. */
+static int finish_drop(struct vhost_user_server *server)
 {
 	unsigned int i;
 
-	if (server->conn_fd < 0)
-		return;
-	vu_unwatch(server, server->conn_fd);
-	vu_close_fd(&server->conn_fd);
-	vu_message_reset(&server->msg);
+	server->dropping = false;
 	for (i = 0; i < VHOST_USER_NR_RINGS; i++)
 		vu_ring_forget(&server->rings[i]);
-	vu_backend_close(server);
 	shmem_channel_forget(&server->backend);
 	server->violation = NULL;
 	server->features = 0;
@@ -95,13 +105,60 @@ static void drop_connection(struct vhost_user_server *server)
 	vu_close_slots(server->slots, server->nr_slots);
 	server->nr_slots = 0;
 	(void)guest_memory_set(server->gm, NULL, 0);
+	return start_listening(server);
+}
+
+/* Everything that the front end gave us goes, its memory when the device lets go of it. */
+static int drop_connection(struct vhost_user_server *server)
+{
+	unsigned int i;
+
+	if (server->conn_fd < 0)
+		return 0;
+	vu_unwatch(server, server->conn_fd);
+	vu_close_fd(&server->conn_fd);
+	server->deferred = false;
+	vu_message_reset(&server->msg);
+	server->dropping = true;
+	for (i = 0; i < VHOST_USER_NR_RINGS; i++)
+		vu_ring_abandon(&server->rings[i]);
+	vu_backend_close(server);
+	return server->resetting ? 0 : finish_drop(server);
 }
 
 static int hang_up(struct vhost_user_server *server, const char *why)
 {
 	log_event("front end disconnected: %s", why);
-	drop_connection(server);
-	return start_listening(server);
+	return drop_connection(server);
+}
+
+/* The device was reset. */
+static int go_on(struct vhost_user_server *server)
+{
+	const char *why = NULL;
+
+	server->reset_over = false;
+	if (server->dropping)
+		return finish_drop(server);
+	if (server->deferred)
+		why = vu_finish_message(server);
+	return why ? hang_up(server, why) : 0;
+}
+
+/* It still is not. */
+static int look_after_reset(struct vhost_user_server *server)
+{
+	if (!vu_reset_looked_after(server))
+		return 0;
+	/* A program that was started for one front end has not to wait on. */
+	server->finished = server->listen_fd < 0;
+	if (server->dropping) {
+		log_error("no front end is served before it has");
+		return 0;
+	}
+	log_error("the VMM is hung up on instead of being told that it has: its guest has a GPU "
+		  "that does nothing more, and no front end is served before it has");
+	return hang_up(server, "the device could not be reset in time");
 }
 
 /*
@@ -160,7 +217,8 @@ static const char *handle_readable(struct vhost_user_server *server)
 	if (why || !whole)
 		return why;
 	why = vu_handle_message(server);
-	vu_message_reset(&server->msg);
+	if (!server->deferred)
+		vu_message_reset(&server->msg);
 	return why;
 }
 
@@ -169,10 +227,13 @@ static const char *handle_readable(struct vhost_user_server *server)
 /**
  * vhost_user_server_new() - a server without device and socket
  * @gm: guest memory; outlives the server, which fills it
+ * @reset_timeout_ms: how long a front end waits for the device to let go of its
+ *	memory before it is hung up on; 0: for ever
  *
  * Return: the server, or NULL with errno set.
  */
-struct vhost_user_server *vhost_user_server_new(struct guest_memory *gm)
+struct vhost_user_server *vhost_user_server_new(struct guest_memory *gm,
+						unsigned int reset_timeout_ms)
 {
 	struct vhost_user_server *server = calloc(1, sizeof(*server));
 	unsigned int i;
@@ -180,10 +241,15 @@ struct vhost_user_server *vhost_user_server_new(struct guest_memory *gm)
 	if (!server)
 		return NULL;
 	server->gm = gm;
-	server->transport.respond = vu_ring_respond;
-	server->transport.shmem_map = vu_shmem_map;
-	server->transport.shmem_unmap = vu_shmem_unmap;
-	server->transport.opaque = server;
+	server->reset_timeout = reset_timeout_ms;
+	server->host = (struct vhost_backend_host){
+		.respond = vu_ring_respond,
+		.room = vu_ring_room,
+		.shmem_map = vu_shmem_map,
+		.shmem_unmap = vu_shmem_unmap,
+		.reset_done = vu_reset_done,
+		.opaque = server,
+	};
 	server->listen_fd = -1;
 	server->conn_fd = -1;
 	shmem_channel_init(&server->backend);
@@ -211,11 +277,18 @@ struct vhost_user_server *vhost_user_server_new(struct guest_memory *gm)
 		goto err_wake;
 	if (vu_watch(server, server->backend_timer, SOURCE_BACKEND_TIMER))
 		goto err_timer;
+	server->reset_timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (server->reset_timer < 0)
+		goto err_timer;
+	if (vu_watch(server, server->reset_timer, SOURCE_RESET_TIMER))
+		goto err_timers;
 	server->spare_fd = eventfd(0, EFD_CLOEXEC);
 	if (server->spare_fd < 0)
-		goto err_timer;
+		goto err_timers;
 	return server;
 
+err_timers:
+	close(server->reset_timer);
 err_timer:
 	close(server->backend_timer);
 err_wake:
@@ -228,27 +301,19 @@ err_free:
 }
 
 /**
- * vhost_user_server_transport() - how the device answers
- * @server: the server
- *
- * Return: what gpu_device_new() wants.
- */
-const struct gpu_transport *vhost_user_server_transport(struct vhost_user_server *server)
-{
-	return &server->transport;
-}
-
-/**
  * vhost_user_server_attach() - name the device
  * @server: has none yet
- * @dev: made with vhost_user_server_transport()
+ * @ops: what it can do
+ * @dev: it; outlives the server
  *
  * Return: 0 or a negative errno.
  */
-int vhost_user_server_attach(struct vhost_user_server *server, struct gpu_device *dev)
+int vhost_user_server_attach(struct vhost_user_server *server, const struct vhost_backend_ops *ops,
+			     void *dev)
 {
+	server->ops = ops;
 	server->dev = dev;
-	return vu_watch(server, gpu_device_fd(dev), SOURCE_DEVICE);
+	return vu_watch(server, ops->fd(dev), SOURCE_DEVICE);
 }
 
 static void unlink_socket(struct vhost_user_server *server)
@@ -264,17 +329,33 @@ static void unlink_socket(struct vhost_user_server *server)
 }
 
 /**
+ * vhost_user_server_wait_reset() - wait until the device is not being reset
+ * @server: served meanwhile
+ * @timeout_ms: for how long at most
+ *
+ * Return: whether it is not.
+ */
+bool vhost_user_server_wait_reset(struct vhost_user_server *server, unsigned int timeout_ms)
+{
+	uint64_t now = clock_ms(), end = now + timeout_ms;
+
+	while (server->resetting && now < end) {
+		if (vhost_user_server_step(server, (int)(end - now)) < 0)
+			break;
+		now = clock_ms();
+	}
+	return !server->resetting;
+}
+
+/**
  * vhost_user_server_close() - hang up and stop listening
  * @server: its device is reset if a front end used it
  */
 void vhost_user_server_close(struct vhost_user_server *server)
 {
-	drop_connection(server);
 	unlink_socket(server);
 	vu_close_fd(&server->listen_fd);
-	if (server->dev)
-		vu_unwatch(server, gpu_device_fd(server->dev));
-	server->dev = NULL;
+	(void)drop_connection(server);
 }
 
 /**
@@ -286,6 +367,7 @@ void vhost_user_server_free(struct vhost_user_server *server)
 	if (!server)
 		return;
 	vu_close_fd(&server->spare_fd);
+	close(server->reset_timer);
 	close(server->backend_timer);
 	close(server->wake_fd);
 	close(server->epoll_fd);
@@ -434,7 +516,8 @@ static int handle_event(struct vhost_user_server *server, unsigned int source)
 	case SOURCE_LISTENER:
 		return accept_connection(server);
 	case SOURCE_CONNECTION:
-		why = handle_readable(server);
+		/* While no message is read it is readable only for this. */
+		why = server->deferred ? "hung up within a reset" : handle_readable(server);
 		if (!why)
 			why = server->violation;
 		return why ? hang_up(server, why) : 0;
@@ -444,12 +527,14 @@ static int handle_event(struct vhost_user_server *server, unsigned int source)
 	case SOURCE_BACKEND_TIMER:
 		vu_backend_push(server);
 		return 0;
+	case SOURCE_RESET_TIMER:
+		return look_after_reset(server);
 	case SOURCE_WAKE:
 		handle_wake(server);
 		return 0;
 	case SOURCE_DEVICE:
-		gpu_device_dispatch(server->dev);
-		return 0;
+		server->ops->dispatch(server->dev, &server->host);
+		return server->reset_over ? go_on(server) : 0;
 	default:
 		vu_ring_kicked(&server->rings[source - SOURCE_KICK]);
 		return 0;

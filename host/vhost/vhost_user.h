@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vhost_user: the vhost-user back end between a VMM and a gpu_device
+ * vhost_user: the vhost-user back end between a VMM and a device
  *
  * One server serves one front end (VMM) at a time, any number one after the
  * other.  It owns the socket, the rings and the descriptors of the front end;
@@ -11,7 +11,11 @@
  * RESET_DEVICE, or a front end that hangs up.  Front ends send nothing else
  * when the guest's driver resets its device.
  *
- * Threads: all calls from one thread, which is the device's ring thread.
+ * Neither front end nor server ever wait for the device (see vhost/backend.h): the
+ * answer to such a message is sent when the device has been reset, and everything
+ * else goes on meanwhile.
+ *
+ * Threads: all calls from one thread.
  */
 #ifndef VHOST_USER_H
 #define VHOST_USER_H
@@ -20,20 +24,32 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "gpu/gpu_device.h"
+#include "vhost/backend.h"
 
+struct guest_memory;
 struct vhost_user_server;
 
-/* Control and cursor. */
+/* Queues of the device. */
 #define VHOST_USER_NR_RINGS 2
 
-struct vhost_user_server *vhost_user_server_new(struct guest_memory *gm);
-/* What gpu_device_new() wants; lives as long as the server. */
-const struct gpu_transport *vhost_user_server_transport(struct vhost_user_server *server);
+/*
+ * @reset_timeout_ms: how long a front end waits for a reset of the device; then it is
+ * hung up on.  0: for ever.
+ */
+struct vhost_user_server *vhost_user_server_new(struct guest_memory *gm,
+						unsigned int reset_timeout_ms);
 /* The device to serve, before anything else.  0 or a negative errno. */
-int vhost_user_server_attach(struct vhost_user_server *server, struct gpu_device *dev);
-/* Hang up, reset the device.  Call before gpu_device_free(). */
+int vhost_user_server_attach(struct vhost_user_server *server, const struct vhost_backend_ops *ops,
+			     void *dev);
+/* Hang up, and begin to reset the device if a front end used it. */
 void vhost_user_server_close(struct vhost_user_server *server);
+/*
+ * Wait for a reset of the device that has begun, for @timeout_ms at most.  false: it
+ * has not ended.  After vhost_user_server_close() true means that the device is done
+ * with everything that it was given.
+ */
+bool vhost_user_server_wait_reset(struct vhost_user_server *server, unsigned int timeout_ms);
+/* Closed; the device may be gone. */
 void vhost_user_server_free(struct vhost_user_server *server);
 
 /*
@@ -55,7 +71,10 @@ int vhost_user_server_fd(const struct vhost_user_server *server);
  * there was none, or a negative errno if the server cannot go on.
  */
 int vhost_user_server_step(struct vhost_user_server *server, int timeout_ms);
-/* There was a connected socket, it is gone, and no other one can come. */
+/*
+ * There was a connected socket, it is gone, and no other one can come.  The device
+ * has been reset, or takes longer than the front end would have waited.
+ */
 bool vhost_user_server_finished(const struct vhost_user_server *server);
 bool vhost_user_server_connected(const struct vhost_user_server *server);
 

@@ -17,9 +17,7 @@
 #include <unistd.h>
 
 #include <linux/sockios.h>
-#include <linux/virtio_gpu.h>
 
-#include "gpu/gpu_device.h"
 #include "vhost/vhost_user_shmem.h"
 
 /* While the first byte is on its way; then less and less often. */
@@ -154,10 +152,10 @@ static int send_with_fd(int sock, const void *data, size_t len, int fd)
  * Return: see the header.
  */
 int shmem_channel_request(struct shmem_channel *channel, uint32_t request,
-			  const struct gpu_shmem_range *range, int fd)
+			  const struct vhost_shmem_range *range, int fd)
 {
 	struct vhost_user_mmap map = {
-		.shmid = VIRTIO_GPU_SHM_ID_HOST_VISIBLE,
+		.shmid = range->id,
 		.fd_offset = range->fd_offset,
 		.shm_offset = range->offset,
 		.len = range->size,

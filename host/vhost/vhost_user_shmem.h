@@ -28,13 +28,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "gpu/host_visible.h"
+#include "vhost/backend.h"
 #include "vhost/vhost_user_wire.h"
 
 /* More than can be mapped at a time: some may linger in the front end's table. */
-#define SHMEM_FILES (2 * HOST_VISIBLE_MAX_MAPPINGS)
-
-struct gpu_shmem_range;
+#define SHMEM_FILES (2 * VHOST_BACKEND_MAX_MAPPINGS)
 
 struct shmem_file {
 	dev_t dev;
@@ -97,10 +95,10 @@ void shmem_channel_forget(struct shmem_channel *channel);
 
 /*
  * Ask for VHOST_USER_BACKEND_SHMEM_MAP or _UNMAP (@fd is -1 then) of a range of
- * the host-visible region.  0: the answer is to come; else a negative errno.
+ * a shared memory region.  0: the answer is to come; else a negative errno.
  */
 int shmem_channel_request(struct shmem_channel *channel, uint32_t request,
-			  const struct gpu_shmem_range *range, int fd);
+			  const struct vhost_shmem_range *range, int fd);
 /*
  * Send the rest of the request, if it is the time.  Returns the microseconds
  * after which to look again, or 0 if there is nothing to wait for.

@@ -7,7 +7,6 @@
  *
  * Threads: the one of the server.
  */
-#include <linux/virtio_gpu.h>
 #include <sys/timerfd.h>
 
 #include "vhost/vu_internal.h"
@@ -27,7 +26,7 @@ void vu_backend_close(struct vhost_user_server *server)
 		return;
 	vu_unwatch(server, server->backend.fd);
 	if (shmem_channel_close(&server->backend))
-		gpu_device_shmem_done(server->dev, -EPIPE);
+		server->ops->shmem_done(server->dev, -EPIPE);
 }
 
 /**
@@ -45,7 +44,7 @@ const char *vu_backend_read(struct vhost_user_server *server)
 		case SHMEM_NOTHING:
 			return NULL;
 		case SHMEM_ANSWER:
-			gpu_device_shmem_done(server->dev, refused ? -EIO : 0);
+			server->ops->shmem_done(server->dev, refused ? -EIO : 0);
 			break;
 		case SHMEM_CLOSED:
 			log_error("the VMM has closed the back-end channel");
@@ -117,22 +116,24 @@ int vu_get_shmem_config(struct vhost_user_server *server, struct vu_message *msg
 {
 	struct vhost_user_shmem_config config = { .nr = 0 };
 
+	unsigned int id;
+
 	(void)msg;
-	config.sizes[VIRTIO_GPU_SHM_ID_HOST_VISIBLE] = gpu_device_host_visible(server->dev);
-	if (config.sizes[VIRTIO_GPU_SHM_ID_HOST_VISIBLE])
-		config.nr = 1;
+	for (id = 0; id < VHOST_USER_MAX_SHMEM_REGIONS; id++) {
+		config.sizes[id] = server->ops->shmem_bytes(server->dev, id);
+		config.nr += config.sizes[id] != 0;
+	}
 	memcpy(reply->payload, &config, sizeof(config));
 	reply->size = sizeof(config);
 	return 0;
 }
 
-/* The device's way to the host-visible region; see struct gpu_transport. */
-static int shmem_request(struct vhost_user_server *server, uint32_t request,
-			 const struct gpu_shmem_range *range, int fd)
+static void shmem_request(struct vhost_user_server *server, uint32_t request,
+			  const struct vhost_shmem_range *range, int fd)
 {
 	int err = -EOPNOTSUPP;
 
-	if (server->stopping)
+	if (server->resetting)
 		err = -ECANCELED;
 	else if ((server->protocol_features & SHMEM_NEEDS) == SHMEM_NEEDS)
 		err = shmem_channel_request(&server->backend, request, range, fd);
@@ -142,30 +143,27 @@ static int shmem_request(struct vhost_user_server *server, uint32_t request,
 		  request == VHOST_USER_BACKEND_SHMEM_MAP ? "map" : "unmap",
 		  (unsigned long long)range->size, (unsigned long long)range->offset,
 		  err ? strerror(-err) : "asked for");
-	return err;
+	if (err)
+		server->ops->shmem_done(server->dev, err);
 }
 
 /**
- * vu_shmem_map() - see struct gpu_transport
+ * vu_shmem_map() - see struct vhost_backend_host
  * @opaque: the server
- * @range: of the region
+ * @range: of a region
  * @fd: what to map
- *
- * Return: 0 or a negative errno.
  */
-int vu_shmem_map(void *opaque, const struct gpu_shmem_range *range, int fd)
+void vu_shmem_map(void *opaque, const struct vhost_shmem_range *range, int fd)
 {
-	return shmem_request(opaque, VHOST_USER_BACKEND_SHMEM_MAP, range, fd);
+	shmem_request(opaque, VHOST_USER_BACKEND_SHMEM_MAP, range, fd);
 }
 
 /**
- * vu_shmem_unmap() - see struct gpu_transport
+ * vu_shmem_unmap() - see struct vhost_backend_host
  * @opaque: the server
- * @range: of the region
- *
- * Return: 0 or a negative errno.
+ * @range: of a region
  */
-int vu_shmem_unmap(void *opaque, const struct gpu_shmem_range *range)
+void vu_shmem_unmap(void *opaque, const struct vhost_shmem_range *range)
 {
-	return shmem_request(opaque, VHOST_USER_BACKEND_SHMEM_UNMAP, range, -1);
+	shmem_request(opaque, VHOST_USER_BACKEND_SHMEM_UNMAP, range, -1);
 }

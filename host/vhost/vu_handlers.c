@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "vhost/vu_internal.h"
 
@@ -28,7 +29,7 @@
 
 static uint64_t offered_features(const struct vhost_user_server *server)
 {
-	return gpu_device_features(server->dev) | VU_TRANSPORT_FEATURES;
+	return server->ops->features(server->dev) | VU_TRANSPORT_FEATURES;
 }
 
 static int get_features(struct vhost_user_server *server, struct vu_message *msg,
@@ -50,15 +51,24 @@ static int set_features(struct vhost_user_server *server, struct vu_message *msg
 	if (server->active && features != server->features)
 		return -EBUSY;
 	server->features = features;
-	gpu_device_set_features(server->dev, features & ~VU_TRANSPORT_FEATURES);
+	server->ops->set_features(server->dev, features & ~VU_TRANSPORT_FEATURES);
 	vu_update_activity(server);
 	return 0;
 }
 
+static bool has_shared_memory(const struct vhost_user_server *server)
+{
+	unsigned int id;
+
+	for (id = 0; id < VHOST_USER_MAX_SHMEM_REGIONS; id++)
+		if (server->ops->shmem_bytes(server->dev, id))
+			return true;
+	return false;
+}
+
 static uint64_t offered_protocol_features(const struct vhost_user_server *server)
 {
-	return PROTOCOL_FEATURES |
-	       (gpu_device_host_visible(server->dev) ? SHMEM_PROTOCOL_FEATURES : 0);
+	return PROTOCOL_FEATURES | (has_shared_memory(server) ? SHMEM_PROTOCOL_FEATURES : 0);
 }
 
 static int get_protocol_features(struct vhost_user_server *server, struct vu_message *msg,
@@ -113,7 +123,7 @@ static int reset_device(struct vhost_user_server *server, struct vu_message *msg
 		server->rings[i].enabled = false;
 	}
 	/* Also what came in by configuration writes, with no ring running. */
-	vu_reset_device(server);
+	vu_begin_reset(server);
 	return 0;
 }
 
@@ -139,8 +149,8 @@ static int get_config(struct vhost_user_server *server, struct vu_message *msg,
 	if (config_header(msg, &config))
 		return 0;
 	memcpy(reply->payload, &config, sizeof(config));
-	gpu_device_read_config(server->dev, config.offset, reply->payload + sizeof(config),
-			       config.size);
+	server->ops->read_config(server->dev, config.offset, reply->payload + sizeof(config),
+				 config.size);
 	reply->size = sizeof(config) + config.size;
 	return 0;
 }
@@ -154,8 +164,8 @@ static int set_config(struct vhost_user_server *server, struct vu_message *msg,
 	(void)reply;
 	if (err)
 		return err;
-	gpu_device_write_config(server->dev, config.offset, msg->payload + sizeof(config),
-				config.size);
+	server->ops->write_config(server->dev, config.offset, msg->payload + sizeof(config),
+				  config.size);
 	return 0;
 }
 
@@ -215,12 +225,34 @@ static int run_handler(struct vhost_user_server *server, struct vu_message *msg,
 	return handler->handle(server, msg, reply);
 }
 
+/*
+ * The message was carried out, or not.  Returns why the front end has to go, or NULL:
+ * when it asked for something that it cannot be told the failure of otherwise.  What
+ * is the guest's fault it need not be told of.
+ */
+static const char *answer(struct vhost_user_server *server, struct vu_reply *reply, int err)
+{
+	const struct vu_message *msg = &server->msg;
+	const struct vu_handler *handler = find_handler(msg->header.request);
+	bool sent = true;
+
+	if (handler && handler->replies) {
+		if (err)
+			return "no answer to give";
+		sent = vu_message_answer(msg, server->conn_fd, reply);
+	} else if (msg->header.flags & VHOST_USER_NEED_REPLY &&
+		   server->protocol_features & BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK)) {
+		vu_reply_u64(reply, err ? 1 : 0);
+		sent = vu_message_answer(msg, server->conn_fd, reply);
+	} else if (err < 0 && handler) {
+		return "refused a message that asked for no answer";
+	}
+	return sent ? NULL : "it does not read our answers";
+}
+
 /**
  * vu_handle_message() - carry out a whole message
  * @server: of whose msg
- *
- * The front end has to go when it asked for something that it cannot be told the
- * failure of otherwise.  What is the guest's fault it need not be told of.
  *
  * Return: why the front end has to go, or NULL.
  */
@@ -228,14 +260,13 @@ const char *vu_handle_message(struct vhost_user_server *server)
 {
 	struct vu_message *msg = &server->msg;
 	const struct vu_handler *handler = find_handler(msg->header.request);
-	struct vu_reply reply = { .size = 0 };
-	bool sent = true;
 	int err;
 
 	server->stats.messages++;
 	log_event("message %u %s: %u bytes, %u descriptors", msg->header.request,
 		  handler ? handler->name : "(unknown)", msg->header.size, msg->nr_fds);
-	err = run_handler(server, msg, handler, &reply);
+	server->reply.size = 0;
+	err = run_handler(server, msg, handler, &server->reply);
 	if (err) {
 		server->stats.message_errors++;
 		/* ring_refuse() has said it, once, of what a guest can do again and again. */
@@ -243,16 +274,27 @@ const char *vu_handle_message(struct vhost_user_server *server)
 						  handler ? handler->name : "(unknown)",
 						  strerror(abs(err)));
 	}
-	if (handler && handler->replies) {
-		if (err)
-			return "no answer to give";
-		sent = vu_message_answer(msg, server->conn_fd, &reply);
-	} else if (msg->header.flags & VHOST_USER_NEED_REPLY &&
-		   server->protocol_features & BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK)) {
-		vu_reply_u64(&reply, err ? 1 : 0);
-		sent = vu_message_answer(msg, server->conn_fd, &reply);
-	} else if (err < 0 && handler) {
-		return "refused a message that asked for no answer";
+	if (server->resetting) {
+		/* Only a message that is carried out makes the device be reset. */
+		server->deferred = true;
+		vu_watch_for(server, server->conn_fd, SOURCE_CONNECTION, 0);
+		return NULL;
 	}
-	return sent ? NULL : "it does not read our answers";
+	return answer(server, &server->reply, err);
+}
+
+/**
+ * vu_finish_message() - the device has been reset
+ * @server: has a message that waited for that
+ *
+ * Return: why the front end has to go, or NULL.
+ */
+const char *vu_finish_message(struct vhost_user_server *server)
+{
+	const char *why = answer(server, &server->reply, 0);
+
+	server->deferred = false;
+	vu_message_reset(&server->msg);
+	vu_watch_for(server, server->conn_fd, SOURCE_CONNECTION, EPOLLIN);
+	return why;
 }

@@ -8,6 +8,7 @@
  *	vu_memory.c	memory regions
  *	vu_ring.c	rings, and the messages about them
  *	vu_backend.c	our own requests to the front end
+ *	vu_reset.c	waiting for the device to let go, and going on afterwards
  *
  * Nobody else includes this.
  *
@@ -25,6 +26,7 @@
 #include <unistd.h>
 
 #include "util/log.h"
+#include "vhost/backend.h"
 #include "vhost/vhost_user.h"
 #include "vhost/vhost_user_shmem.h"
 #include "vhost/virtqueue.h"
@@ -45,6 +47,7 @@ enum source {
 	SOURCE_CONNECTION,
 	SOURCE_BACKEND,
 	SOURCE_BACKEND_TIMER,
+	SOURCE_RESET_TIMER,
 	SOURCE_WAKE,
 	SOURCE_DEVICE,
 	SOURCE_KICK,
@@ -70,6 +73,7 @@ struct vu_slot {
  * @err_fd: written when the ring breaks, or -1
  * @enabled: what SET_VRING_ENABLE said last
  * @running: see vu_ring.c
+ * @stopping: not running any more, and stopped when the device has been reset
  * @signal: the guest is owed a look at call_fd
  * @more: the last round left requests in the ring
  * @told: that the ring is broken, or cannot be set up, was logged
@@ -84,6 +88,7 @@ struct vu_ring {
 	int err_fd;
 	bool enabled;
 	bool running;
+	bool stopping;
 	bool signal;
 	bool more;
 	bool told;
@@ -92,13 +97,11 @@ struct vu_ring {
 
 /**
  * struct vu_ring_request - a request that the device has
- * @gpu: what the device knows of it
  * @chain: the descriptors
  * @ring: where it came from
  * @generation: of the ring at that time
  */
 struct vu_ring_request {
-	struct gpu_request gpu;
 	struct vq_chain chain;
 	struct vu_ring *ring;
 	uint64_t generation;
@@ -129,8 +132,9 @@ struct vu_statistics {
 /**
  * struct vhost_user_server - the back end
  * @gm: guest memory, the caller's
+ * @ops: what the device can do
  * @dev: the device, the caller's
- * @transport: how the device answers
+ * @host: how the device answers
  * @epoll_fd: all descriptors that are waited for
  * @wake_fd: eventfd; a ring has more to do
  * @spare_fd: given up to refuse a connection when there are no descriptors left
@@ -141,7 +145,15 @@ struct vu_statistics {
  * @conn_fd: the front end, or -1
  * @backend: for our own requests to the front end
  * @backend_timer: to look whether the rest of a request can be sent
- * @stopping: the device is being reset, and may ask for nothing
+ * @resetting: the device is being reset, and may ask for nothing
+ * @reset_over: it has been, and what waited for that is to go on
+ * @reset_late: it takes longer than anybody waits for it
+ * @reset_since: when it began, ms
+ * @reset_timeout: how long a front end waits for it at most, ms; 0: for ever
+ * @reset_timer: to look after it
+ * @deferred: the answer to @msg waits for the reset
+ * @reply: that answer
+ * @dropping: the front end has gone, and what it gave us waits for the reset
  * @violation: why the front end has to go, as was seen while it was not the time
  * @slots: the memory regions
  * @nr_slots: of @slots
@@ -155,8 +167,9 @@ struct vu_statistics {
  */
 struct vhost_user_server {
 	struct guest_memory *gm;
-	struct gpu_device *dev;
-	struct gpu_transport transport;
+	const struct vhost_backend_ops *ops;
+	void *dev;
+	struct vhost_backend_host host;
 	int epoll_fd;
 	int wake_fd;
 	int spare_fd;
@@ -167,7 +180,15 @@ struct vhost_user_server {
 	int conn_fd;
 	struct shmem_channel backend;
 	int backend_timer;
-	bool stopping;
+	bool resetting;
+	bool reset_over;
+	bool reset_late;
+	uint64_t reset_since;
+	unsigned int reset_timeout;
+	int reset_timer;
+	bool deferred;
+	struct vu_reply reply;
+	bool dropping;
 	const char *violation;
 	struct vu_slot slots[VU_MAX_SLOTS];
 	unsigned int nr_slots;
@@ -226,6 +247,8 @@ static inline void vu_notify_fd(int fd)
 /* vhost_user.c */
 /* Wait for @fd; @source is an enum source.  0 or a negative errno. */
 int vu_watch(struct vhost_user_server *server, int fd, unsigned int source);
+/* Wait for other @events of @fd, which is waited for. */
+void vu_watch_for(struct vhost_user_server *server, int fd, unsigned int source, uint32_t events);
 void vu_unwatch(struct vhost_user_server *server, int fd);
 
 /* vu_handlers.c */
@@ -234,6 +257,8 @@ void vu_unwatch(struct vhost_user_server *server, int fd);
  * end has to go, or NULL.
  */
 const char *vu_handle_message(struct vhost_user_server *server);
+/* The device was reset: answer the message that waited for it.  The same. */
+const char *vu_finish_message(struct vhost_user_server *server);
 
 /* vu_memory.c */
 void vu_close_slots(struct vu_slot *slots, unsigned int nr);
@@ -254,15 +279,21 @@ void vu_ring_process(struct vu_ring *ring);
 /* Its kick descriptor is readable. */
 void vu_ring_kicked(struct vu_ring *ring);
 void vu_ring_stop(struct vu_ring *ring);
-/* The front end is gone. */
+/* The device was reset: the end of what vu_ring_stop() began. */
+void vu_ring_settle(struct vu_ring *ring);
+/* The front end is gone: nothing of it is used any more but its memory. */
+void vu_ring_abandon(struct vu_ring *ring);
+/* Nor its memory. */
 void vu_ring_forget(struct vu_ring *ring);
+/* Look at those again that had to wait. */
+void vu_rings_resume(struct vhost_user_server *server);
 /* Say that it is broken, once. */
 void vu_ring_report_broken(struct vu_ring *ring);
-/* The device's way back; see struct gpu_transport. */
-void vu_ring_respond(void *opaque, struct gpu_request *req, const void *data, size_t len);
+/* The device's way back; see struct vhost_backend_host. */
+void vu_ring_respond(void *opaque, void *cookie, const void *data, size_t len);
+void vu_ring_room(void *opaque);
 /* Interrupt the guest for what was handed back since the last call. */
 void vu_flush_signals(struct vhost_user_server *server);
-void vu_reset_device(struct vhost_user_server *server);
 /* After anything that can make a ring active or inactive. */
 void vu_update_activity(struct vhost_user_server *server);
 int vu_set_vring_num(struct vhost_user_server *server, struct vu_message *msg,
@@ -289,12 +320,23 @@ void vu_backend_close(struct vhost_user_server *server);
 const char *vu_backend_read(struct vhost_user_server *server);
 /* Send the rest of a request, if it is the time. */
 void vu_backend_push(struct vhost_user_server *server);
-/* The device's way to the host-visible region; see struct gpu_transport. */
-int vu_shmem_map(void *opaque, const struct gpu_shmem_range *range, int fd);
-int vu_shmem_unmap(void *opaque, const struct gpu_shmem_range *range);
+/* The device's way to shared memory; see struct vhost_backend_host. */
+void vu_shmem_map(void *opaque, const struct vhost_shmem_range *range, int fd);
+void vu_shmem_unmap(void *opaque, const struct vhost_shmem_range *range);
 int vu_set_backend_req_fd(struct vhost_user_server *server, struct vu_message *msg,
 			  struct vu_reply *reply);
 int vu_get_shmem_config(struct vhost_user_server *server, struct vu_message *msg,
 			struct vu_reply *reply);
+
+/* vu_reset.c */
+/* Have the device let go of everything; server->resetting until it has. */
+void vu_begin_reset(struct vhost_user_server *server);
+/* See struct vhost_backend_host. */
+void vu_reset_done(void *opaque);
+/*
+ * The timer has gone off.  Returns whether the device takes longer than the front
+ * end is to wait for it, which is said once.
+ */
+bool vu_reset_looked_after(struct vhost_user_server *server);
 
 #endif /* VU_INTERNAL_H */

@@ -12,9 +12,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "vhost/vu_internal.h"
 
 /*
@@ -24,9 +24,9 @@
 #define ROUND_BYTES (UINT64_C(16) << 20)
 #define ROUND_MS 100
 
-_Static_assert(VIRTQUEUE_MAX_SIZE <= GPU_DEVICE_MAX_PENDING / VHOST_USER_NR_RINGS,
+_Static_assert(VIRTQUEUE_MAX_SIZE <= VHOST_BACKEND_MAX_REQUESTS / VHOST_USER_NR_RINGS,
 	       "full rings are no more than the device takes");
-_Static_assert(VIRTQUEUE_MAX_ANSWER >= GPU_DEVICE_MAX_ANSWER, "any answer is kept room for");
+_Static_assert(VIRTQUEUE_MAX_ANSWER >= VHOST_BACKEND_MAX_ANSWER, "any answer is kept room for");
 
 /**
  * vu_ring_active() - whether requests are taken from a ring
@@ -59,33 +59,12 @@ void vu_flush_signals(struct vhost_user_server *server)
 }
 
 /**
- * vu_reset_device() - reset the device
- * @server: the server
- *
- * The device's request that the front end has carried out by now is over when the
- * device is reset: what it has mapped it takes away, with the reset, by itself.
- * One that it has not even begun with is withdrawn.
- */
-void vu_reset_device(struct vhost_user_server *server)
-{
-	const char *why;
-
-	server->stopping = true;
-	if (shmem_channel_withdraw(&server->backend))
-		gpu_device_shmem_done(server->dev, -ECANCELED);
-	why = vu_backend_read(server);
-	if (why)
-		server->violation = why;
-	gpu_device_reset(server->dev);
-	server->stopping = false;
-}
-
-/**
  * vu_update_activity() - a ring may have become active or inactive
  * @server: the server
  *
  * Without an active ring the guest's driver is gone or about to give its memory
- * back: the device must let go of it before the front end hears our answer.
+ * back: the device must let go of it before the front end hears our answer.  So
+ * the device may be resetting when this returns.
  */
 void vu_update_activity(struct vhost_user_server *server)
 {
@@ -99,12 +78,11 @@ void vu_update_activity(struct vhost_user_server *server)
 	server->active = active;
 	if (active) {
 		/* The device forgot them if it was reset in between. */
-		gpu_device_set_features(server->dev, server->features & ~VU_TRANSPORT_FEATURES);
+		server->ops->set_features(server->dev, server->features & ~VU_TRANSPORT_FEATURES);
 		return;
 	}
 	log_event("the last ring has stopped: device reset");
-	vu_reset_device(server);
-	vu_flush_signals(server);
+	vu_begin_reset(server);
 }
 
 /* Look at @ring at the next step, as if the guest had kicked it. */
@@ -121,19 +99,9 @@ static void ring_drop_kick(struct vu_ring *ring)
 	vu_close_fd(&ring->kick_fd);
 }
 
-/**
- * vu_ring_stop() - touch a ring no more
- * @ring: the ring
- */
-void vu_ring_stop(struct vu_ring *ring)
+static void ring_stopped(struct vu_ring *ring)
 {
-	if (!ring->running)
-		return;
-	log_event("ring %u: stopped at %u", ring->index, ring->vq.next_avail);
-	ring->running = false;
-	/* Before the queue goes: a reset hands back what is in flight. */
-	vu_update_activity(ring->server);
-	vu_flush_signals(ring->server);
+	ring->stopping = false;
 	ring->generation++;
 	virtqueue_stop(&ring->vq);
 	ring_drop_kick(ring);
@@ -142,16 +110,56 @@ void vu_ring_stop(struct vu_ring *ring)
 }
 
 /**
- * vu_ring_forget() - the front end is gone
+ * vu_ring_stop() - take nothing from a ring any more
+ * @ring: the ring
+ *
+ * If the device is reset for it the ring is not touched any more when that is done,
+ * not before: a reset hands back what is in flight.
+ */
+void vu_ring_stop(struct vu_ring *ring)
+{
+	if (!ring->running)
+		return;
+	log_event("ring %u: stopped at %u", ring->index, ring->vq.next_avail);
+	ring->running = false;
+	vu_update_activity(ring->server);
+	vu_flush_signals(ring->server);
+	if (ring->server->resetting)
+		ring->stopping = true;
+	else
+		ring_stopped(ring);
+}
+
+/**
+ * vu_ring_settle() - the device has been reset
+ * @ring: the ring
+ */
+void vu_ring_settle(struct vu_ring *ring)
+{
+	if (ring->stopping)
+		ring_stopped(ring);
+}
+
+/**
+ * vu_ring_abandon() - the front end is gone
+ * @ring: the ring; its memory is there until vu_ring_forget()
+ */
+void vu_ring_abandon(struct vu_ring *ring)
+{
+	/* Whoever wanted the answers is gone. */
+	ring->generation++;
+	ring_drop_kick(ring);
+	vu_close_fd(&ring->call_fd);
+	vu_close_fd(&ring->err_fd);
+	vu_ring_stop(ring);
+}
+
+/**
+ * vu_ring_forget() - the front end is gone, and the device was reset
  * @ring: the ring
  */
 void vu_ring_forget(struct vu_ring *ring)
 {
-	/* Whoever wanted the answers is gone: the reset in vu_ring_stop() gives none. */
-	ring->generation++;
-	vu_ring_stop(ring);
-	vu_close_fd(&ring->call_fd);
-	vu_close_fd(&ring->err_fd);
 	virtqueue_destroy(&ring->vq);
 	virtqueue_init(&ring->vq, ring->server->gm);
 	ring->enabled = false;
@@ -202,14 +210,14 @@ static int ring_refuse(struct vu_ring *ring, const char *what, int err)
 /**
  * vu_ring_respond() - hand a request back
  * @opaque: the server
- * @req: of a struct vu_ring_request
+ * @cookie: the struct vu_ring_request
  * @data: the answer
  * @len: bytes of it
  */
-void vu_ring_respond(void *opaque, struct gpu_request *req, const void *data, size_t len)
+void vu_ring_respond(void *opaque, void *cookie, const void *data, size_t len)
 {
 	struct vhost_user_server *server = opaque;
-	struct vu_ring_request *request = req->opaque;
+	struct vu_ring_request *request = cookie;
 	struct vu_ring *ring = request->ring;
 
 	if (request->generation == ring->generation) {
@@ -222,31 +230,49 @@ void vu_ring_respond(void *opaque, struct gpu_request *req, const void *data, si
 	free(request);
 }
 
-static void ring_request(struct vu_ring *ring, struct vq_chain *chain)
+/**
+ * vu_ring_room() - the device takes requests again
+ * @opaque: the server
+ */
+void vu_ring_room(void *opaque)
+{
+	vu_rings_resume(opaque);
+}
+
+/* The device has the request.  false: there is no memory for that. */
+static bool ring_hand_in(struct vu_ring *ring, const struct vq_chain *chain)
 {
 	struct vhost_user_server *server = ring->server;
 	struct vu_ring_request *request = calloc(1, sizeof(*request));
-	unsigned char *data = chain->data;
-	size_t len = chain->len, capacity = chain->capacity;
 
-	server->stats.requests++;
-	server->stats.bytes_in += len;
-	if (!request) {
-		log_error("ring %u: no memory for a request", ring->index);
-		virtqueue_push(&ring->vq, chain, NULL, 0);
-		ring->signal = true;
-		vq_chain_destroy(chain);
-		return;
-	}
-	/* The copy is good for the call only; the request may live longer. */
-	chain->data = NULL;
-	chain->len = 0;
+	if (!request)
+		return false;
 	request->chain = *chain;
+	/* The device's, who has no use for it once it has looked at it. */
+	request->chain.data = NULL;
+	request->chain.len = 0;
 	request->ring = ring;
 	request->generation = ring->generation;
-	request->gpu.opaque = request;
-	gpu_device_command(server->dev, ring->index, data, len, capacity, &request->gpu);
-	free(data);
+	if (server->ops->request(server->dev, ring->index, chain->data, chain->len, chain->capacity,
+				 request)) {
+		free(request);
+		return false;
+	}
+	return true;
+}
+
+static void ring_request(struct vu_ring *ring, struct vq_chain *chain)
+{
+	struct vhost_user_server *server = ring->server;
+
+	server->stats.requests++;
+	server->stats.bytes_in += chain->len;
+	if (ring_hand_in(ring, chain))
+		return;
+	log_error("ring %u: no memory for a request", ring->index);
+	virtqueue_push(&ring->vq, chain, NULL, 0);
+	ring->signal = true;
+	vq_chain_destroy(chain);
 }
 
 static void ring_bad_chain(struct vu_ring *ring)
@@ -262,12 +288,23 @@ static void ring_bad_chain(struct vu_ring *ring)
 		log_event("ring %u: bad request: %s", ring->index, ring->vq.bad_chain);
 }
 
-static uint64_t now_ms(void)
+/* vu_rings_resume() follows. */
+static bool ring_has_to_wait(const struct vu_ring *ring)
 {
-	struct timespec now;
+	return !ring->server->ops->room(ring->server->dev);
+}
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+/**
+ * vu_rings_resume() - look at the rings again that had to wait
+ * @server: the server
+ */
+void vu_rings_resume(struct vhost_user_server *server)
+{
+	unsigned int i;
+
+	for (i = 0; i < VHOST_USER_NR_RINGS; i++)
+		if (server->rings[i].more)
+			vu_notify_fd(server->wake_fd);
 }
 
 /**
@@ -279,15 +316,20 @@ static uint64_t now_ms(void)
  */
 void vu_ring_process(struct vu_ring *ring)
 {
-	uint64_t bytes = ring->server->stats.bytes_in, end = now_ms() + ROUND_MS;
+	uint64_t bytes = ring->server->stats.bytes_in, end = clock_ms() + ROUND_MS;
 	struct vq_chain chain;
 	uint32_t left;
 
 	ring->more = false;
 	if (!vu_ring_active(ring))
 		return;
+	if (ring_has_to_wait(ring)) {
+		ring->more = true;
+		return;
+	}
 	for (left = ring->vq.size; left; left--) {
-		if (ring->server->stats.bytes_in - bytes >= ROUND_BYTES || now_ms() > end)
+		if (ring->server->stats.bytes_in - bytes >= ROUND_BYTES || clock_ms() > end ||
+		    ring_has_to_wait(ring))
 			break;
 		switch (virtqueue_pop(&ring->vq, &chain)) {
 		case VQ_EMPTY:

@@ -115,13 +115,13 @@ static void sockets_in_the_way(void **state)
 {
 	struct fixture *f = *state;
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	struct vhost_user_server *other = vhost_user_server_new(f->gm);
+	struct vhost_user_server *other = vhost_user_server_new(f->gm, RESET_TIMEOUT_MS);
 	char long_path[200];
 	char path[80];
 	int fd;
 
 	assert_non_null(other);
-	assert_int_equal(vhost_user_server_attach(other, &f->dev), 0);
+	assert_int_equal(vhost_user_server_attach(other, &test_device_ops, &f->dev), 0);
 	/* In use. */
 	assert_int_equal(vhost_user_server_listen(other, f->path), -EADDRINUSE);
 	assert_int_equal(access(f->path, F_OK), 0);
@@ -144,7 +144,7 @@ static void sockets_in_the_way(void **state)
 	vhost_user_server_free(other);
 
 	/* Not a socket. */
-	other = vhost_user_server_new(f->gm);
+	other = vhost_user_server_new(f->gm, RESET_TIMEOUT_MS);
 	assert_int_equal(vhost_user_server_listen(other, path), -EEXIST);
 	unlink(path);
 	memset(long_path, 'x', sizeof(long_path));
@@ -197,11 +197,11 @@ static void no_descriptors_left(void **state)
 static void inherited_sockets(void **state)
 {
 	struct fixture *f = *state;
-	struct vhost_user_server *other = vhost_user_server_new(f->gm);
+	struct vhost_user_server *other = vhost_user_server_new(f->gm, RESET_TIMEOUT_MS);
 	struct fixture alias;
 	int pair[2], own = f->sock;
 
-	assert_int_equal(vhost_user_server_attach(other, &f->dev), 0);
+	assert_int_equal(vhost_user_server_attach(other, &test_device_ops, &f->dev), 0);
 	assert_int_equal(vhost_user_server_adopt(other, 1023), -EBADF);
 	assert_int_equal(vhost_user_server_adopt(other, f->kick[0]), -EINVAL);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair), 0);

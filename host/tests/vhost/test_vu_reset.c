@@ -64,11 +64,13 @@ static void late_answers_of_a_stopped_ring_are_dropped(void **state)
 	offer(f, 0, 0, "again");
 	kick(f, 0);
 	assert_int_equal(f->dev.nr_pending, 2);
-	f->dev.transport->respond(f->dev.transport->opaque, f->dev.pending[0], "LATE", 4);
+	device_answer(&f->dev, f->dev.pending[0], "LATE", 4);
+	pump(f);
 	assert_int_equal(ring_used_waiting(&f->rings[0]), 0);
 	f->dev.pending[0] = f->dev.pending[1];
 	f->dev.nr_pending = 1;
 	answer_pending(&f->dev, "ANSWER");
+	pump(f);
 	assert_int_equal(ring_take_used(&f->rings[0]).len, 6);
 	assert_string_equal(answer(f, 0, 0), "ANSWER");
 	f->dev.hold = false;

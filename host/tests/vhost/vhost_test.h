@@ -37,13 +37,15 @@
 #define N VRING_DESC_F_NEXT
 #define W VRING_DESC_F_WRITE
 #define RING_SIZE 16
+/* That no test waits for. */
+#define RESET_TIMEOUT_MS 3600000
 #define NEED_REPLY VHOST_USER_NEED_REPLY
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 /* Fixture: a server that listens, a front end that is connected to it */
 
 struct fixture {
-	struct gpu_device dev;
+	struct test_device dev;
 	struct guest_memory *gm;
 	struct vhost_user_server *server;
 	char path[64];
@@ -93,7 +95,7 @@ static inline void pump(struct fixture *f)
 	fail_msg("the server does not come to rest");
 }
 
-static inline int setup(void **state)
+static inline int setup_with(void **state, unsigned int reset_timeout_ms)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	static unsigned int count;
@@ -102,10 +104,9 @@ static inline int setup(void **state)
 	assert_non_null(f);
 	f->dev.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	f->gm = guest_memory_new();
-	f->server = vhost_user_server_new(f->gm);
+	f->server = vhost_user_server_new(f->gm, reset_timeout_ms);
 	assert_non_null(f->server);
-	f->dev.transport = vhost_user_server_transport(f->server);
-	assert_int_equal(vhost_user_server_attach(f->server, &f->dev), 0);
+	assert_int_equal(vhost_user_server_attach(f->server, &test_device_ops, &f->dev), 0);
 	snprintf(f->path, sizeof(f->path), "%s/test_vhost_user.%d.%u",
 		 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", getpid(), count++);
 	assert_int_equal(vhost_user_server_listen(f->server, f->path), 0);
@@ -124,6 +125,11 @@ static inline int setup(void **state)
 	assert_true(vhost_user_server_connected(f->server));
 	*state = f;
 	return 0;
+}
+
+static inline int setup(void **state)
+{
+	return setup_with(state, RESET_TIMEOUT_MS);
 }
 
 static inline int teardown(void **state)
