@@ -561,6 +561,10 @@ int vhost_user_server_step(struct vhost_user_server *server, int timeout_ms)
 	err = handle_event(server, event.data.u32);
 	if (err)
 		return err;
+	if (server->held && !server->backend.announced) {
+		server->held = false;
+		vu_rings_resume(server);
+	}
 	/* After the whole event: one interrupt for all answers of it. */
 	vu_flush_signals(server);
 	return 1;

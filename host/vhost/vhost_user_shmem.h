@@ -13,6 +13,8 @@
  * read, the front end is in the middle of it, and cannot stop the device before it
  * is through: then the rest follows.  If the device is stopped earlier, the rest
  * makes it a request that nobody knows, and which the front end passes over.
+ * A front end that has read the byte waits for the rest, with all of its VM: so
+ * whoever uses the channel does nothing that takes long in between.
  *
  * A front end that has mapped a file into guest addresses may count it as guest
  * memory and list it among the memory regions.  To be told apart from RAM, files

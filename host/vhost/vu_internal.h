@@ -145,6 +145,7 @@ struct vu_statistics {
  * @conn_fd: the front end, or -1
  * @backend: for our own requests to the front end
  * @backend_timer: to look whether the rest of a request can be sent
+ * @held: a ring waits until the request in @backend is not announced any more
  * @resetting: the device is being reset, and may ask for nothing
  * @reset_over: it has been, and what waited for that is to go on
  * @reset_late: it takes longer than anybody waits for it
@@ -180,6 +181,7 @@ struct vhost_user_server {
 	int conn_fd;
 	struct shmem_channel backend;
 	int backend_timer;
+	bool held;
 	bool resetting;
 	bool reset_over;
 	bool reset_late;

@@ -288,10 +288,20 @@ static void ring_bad_chain(struct vu_ring *ring)
 		log_event("ring %u: bad request: %s", ring->index, ring->vq.bad_chain);
 }
 
-/* vu_rings_resume() follows. */
+/*
+ * vu_rings_resume() follows.  A front end that has read the first byte of a request of
+ * ours does nothing else before it has the rest, so nothing may keep us from sending
+ * it; and whether it has read the byte is not known before we look.
+ */
 static bool ring_has_to_wait(const struct vu_ring *ring)
 {
-	return !ring->server->ops->room(ring->server->dev);
+	struct vhost_user_server *server = ring->server;
+
+	if (server->backend.announced) {
+		server->held = true;
+		return true;
+	}
+	return !server->ops->room(server->dev);
 }
 
 /**

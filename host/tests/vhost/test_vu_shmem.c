@@ -184,6 +184,38 @@ static void mapping_and_unmapping(void **state)
 	pump(f);
 }
 
+/* What a ring may have for us can take longer than the front end is to wait. */
+static void rings_wait_for_the_rest(void **state)
+{
+	struct fixture *f = *state;
+	int sock = start_with_region(f), fd;
+	struct shmem_request request;
+
+	assert_int_equal(ask_unmap(f), 0);
+	offer(f, 0, 0, "wait");
+	kick(f, 0);
+	offer(f, 1, 0, "too");
+	kick(f, 1);
+	assert_int_equal(f->dev.commands[0] + f->dev.commands[1], 0);
+	/* Messages do not. */
+	assert_int_equal(ask_u64(f, VHOST_USER_GET_QUEUE_NUM), 2);
+	assert_int_equal(read_channel(sock, &request, sizeof(request), &fd), 1);
+	assert_int_equal(f->dev.commands[0] + f->dev.commands[1], 0);
+	read_rest(f, sock, &request);
+	pump(f);
+	assert_string_equal(answer(f, 0, 0), "WAIT");
+	assert_string_equal(answer(f, 1, 0), "TOO");
+	send_ack(f, sock, 10, 0);
+	/* Nor for ever, if there is nobody any more whom it would be sent to. */
+	ring_take_used(&f->rings[0]);
+	assert_int_equal(ask_unmap(f), 0);
+	offer(f, 0, 0, "again");
+	kick(f, 0);
+	close(sock);
+	pump(f);
+	assert_string_equal(answer(f, 0, 0), "AGAIN");
+}
+
 static void nothing_is_asked_unless_negotiated(void **state)
 {
 	static const unsigned int needed[] = { 3, 5, 10, 22 };
@@ -436,15 +468,11 @@ static void what_is_shown_is_no_ram(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(the_region_is_offered),
-		TEST(mapping_and_unmapping),
-		TEST(nothing_is_asked_unless_negotiated),
-		TEST(answers_that_are_none),
-		TEST(an_answer_byte_by_byte),
-		TEST(a_new_channel_replaces_the_old),
-		TEST(a_request_is_withdrawn),
-		TEST(answers_before_the_reset),
-		TEST(disconnected_while_pending),
+		TEST(the_region_is_offered),	      TEST(mapping_and_unmapping),
+		TEST(rings_wait_for_the_rest),	      TEST(nothing_is_asked_unless_negotiated),
+		TEST(answers_that_are_none),	      TEST(an_answer_byte_by_byte),
+		TEST(a_new_channel_replaces_the_old), TEST(a_request_is_withdrawn),
+		TEST(answers_before_the_reset),	      TEST(disconnected_while_pending),
 		TEST(what_is_shown_is_no_ram),
 	};
 
