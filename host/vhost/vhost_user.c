@@ -18,11 +18,21 @@
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "memory/guest_memory.h"
 #include "util/clock.h"
 #include "vhost/vu_internal.h"
+
+/* What this thread has run. */
+static uint64_t clock_thread_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
 
 /**
  * vu_watch() - wait for a descriptor
@@ -498,13 +508,33 @@ int vhost_user_server_fd(const struct vhost_user_server *server)
 static void handle_wake(struct vhost_user_server *server)
 {
 	uint64_t count;
-	unsigned int i;
 
-	if (read(server->wake_fd, &count, sizeof(count)) < 0)
-		return;
-	for (i = 0; i < VHOST_USER_NR_RINGS; i++) {
-		if (server->rings[i].more)
-			vu_ring_process(&server->rings[i]);
+	if (read(server->wake_fd, &count, sizeof(count)) == sizeof(count))
+		vu_rings_go_on(server);
+}
+
+/* For the statistics; messages and kicks say more. */
+static const char *event_name(unsigned int source)
+{
+	switch (source) {
+	case SOURCE_LISTENER:
+		return "accept a front end";
+	case SOURCE_CONNECTION:
+		return "a part of a message";
+	case SOURCE_BACKEND:
+		return "the back-end channel";
+	case SOURCE_BACKEND_TIMER:
+		return "the rest of a request";
+	case SOURCE_RESET_TIMER:
+		return "a look at the reset";
+	case SOURCE_WAKE:
+		return "the rest of the rings";
+	case SOURCE_DEVICE:
+		return "what the device says";
+	case SOURCE_KICK:
+		return "ring 0";
+	default:
+		return "ring 1";
 	}
 }
 
@@ -551,6 +581,7 @@ static int handle_event(struct vhost_user_server *server, unsigned int source)
 int vhost_user_server_step(struct vhost_user_server *server, int timeout_ms)
 {
 	struct epoll_event event;
+	uint64_t start, cpu;
 	int nr, err;
 
 	nr = epoll_wait(server->epoll_fd, &event, 1, timeout_ms);
@@ -558,6 +589,9 @@ int vhost_user_server_step(struct vhost_user_server *server, int timeout_ms)
 		return errno == EINTR ? 0 : -errno;
 	if (!nr)
 		return 0;
+	start = clock_ns();
+	cpu = clock_thread_ns();
+	server->operation = event_name(event.data.u32);
 	err = handle_event(server, event.data.u32);
 	if (err)
 		return err;
@@ -567,6 +601,8 @@ int vhost_user_server_step(struct vhost_user_server *server, int timeout_ms)
 	}
 	/* After the whole event: one interrupt for all answers of it. */
 	vu_flush_signals(server);
+	histogram_add(&server->stats.cpu_times, clock_thread_ns() - cpu, server->operation);
+	histogram_add(&server->stats.times, clock_ns() - start, server->operation);
 	return 1;
 }
 
@@ -609,4 +645,8 @@ void vhost_user_server_print_stats(const struct vhost_user_server *server, FILE 
 	fprintf(to, "ring_bytes_out: %llu\n", (unsigned long long)s->bytes_out);
 	fprintf(to, "bad_requests: %llu\n", (unsigned long long)s->bad_chains);
 	fprintf(to, "broken_rings: %llu\n", (unsigned long long)s->broken_rings);
+	histogram_print(&s->times, "transport operation", 3, to);
+	fprintf(to, "longest CPU time of a transport operation (us): %llu (%s)\n",
+		(unsigned long long)(s->cpu_times.longest_ns / 1000),
+		s->cpu_times.longest ? s->cpu_times.longest : "none");
 }

@@ -5,8 +5,9 @@
  * Invariants: desc, avail and used are all set or all NULL, and point at
  * ranges that the current memory table covers; a head's bit in in_flight is
  * set from virtqueue_pop() to virtqueue_push(), so at most size requests are
- * outstanding.  Ring memory is hostile: it is read with single atomic loads,
- * and the values are checked, never the memory.
+ * outstanding; that of a request that is being copied (part.data) is, too.  Ring
+ * memory is hostile: it is read with single atomic loads, and the values are
+ * checked, never the memory.
  *
  * Threads: the one that runs the rings.  The other party is the guest: indices
  * are published with release and read with acquire order.
@@ -171,6 +172,7 @@ int virtqueue_start(struct virtqueue *vq)
  */
 void virtqueue_stop(struct virtqueue *vq)
 {
+	virtqueue_forget_part(vq);
 	free(vq->in_flight);
 	free(vq->scratch);
 	vq->in_flight = NULL;
@@ -315,36 +317,59 @@ static const char *walk_chain(struct virtqueue *vq, struct walk *walk, uint16_t 
 	return NULL;
 }
 
-/* Copy what the walk found.  Returns why not, or NULL. */
-static const char *fill_chain(struct virtqueue *vq, const struct walk *walk, struct vq_chain *chain)
+/* Make room for what the walk found.  Returns why not, or NULL. */
+static const char *begin_part(struct virtqueue *vq, const struct walk *walk)
 {
-	const struct vq_piece *piece = vq->scratch;
+	const struct vq_piece *writable = vq->scratch + walk->nr_readable;
+	struct vq_chain *part = &vq->part;
 	uint64_t capacity = 0;
-	unsigned int i, kept;
-	unsigned char *at;
+	unsigned int kept;
 
 	/* Only what an answer can need: the request may be pending for long. */
 	for (kept = 0; kept < walk->nr_writable && capacity < VIRTQUEUE_MAX_ANSWER; kept++)
-		capacity += piece[walk->nr_readable + kept].len;
+		capacity += writable[kept].len;
 	/* At least one byte: an empty request has a pointer as well. */
-	chain->data = malloc(walk->readable ? walk->readable : 1);
-	chain->pieces = calloc(kept ? kept : 1, sizeof(*chain->pieces));
-	if (!chain->data || !chain->pieces) {
-		vq_chain_destroy(chain);
+	part->data = malloc(walk->readable ? walk->readable : 1);
+	part->pieces = calloc(kept ? kept : 1, sizeof(*part->pieces));
+	if (!part->data || !part->pieces) {
+		vq_chain_destroy(part);
 		return "no memory for the request";
 	}
-	at = chain->data;
-	for (i = 0; i < walk->nr_readable; i++, piece++) {
-		if (guest_memory_read(vq->gm, piece->addr, at, piece->len)) {
-			vq_chain_destroy(chain);
+	memcpy(part->pieces, writable, kept * sizeof(*writable));
+	part->nr_pieces = kept;
+	part->capacity = capacity;
+	part->len = 0;
+	vq->part_left = walk->readable;
+	vq->part_piece = 0;
+	vq->part_offset = 0;
+	return NULL;
+}
+
+/* Copy some of it.  Returns why not, or NULL. */
+static const char *copy_part(struct virtqueue *vq)
+{
+	struct vq_chain *part = &vq->part;
+	uint64_t budget = VIRTQUEUE_COPY;
+
+	while (vq->part_left && budget) {
+		const struct vq_piece *piece = &vq->scratch[vq->part_piece];
+		uint32_t left = piece->len - vq->part_offset;
+		uint32_t len = left < budget ? left : (uint32_t)budget;
+
+		if (guest_memory_read(vq->gm, piece->addr + vq->part_offset, part->data + part->len,
+				      len)) {
+			vq_chain_destroy(part);
 			return "a descriptor outside guest memory";
 		}
-		at += piece->len;
+		part->len += len;
+		vq->part_left -= len;
+		budget -= len;
+		vq->part_offset += len;
+		if (vq->part_offset == piece->len) {
+			vq->part_piece++;
+			vq->part_offset = 0;
+		}
 	}
-	chain->len = walk->readable;
-	memcpy(chain->pieces, piece, kept * sizeof(*piece));
-	chain->nr_pieces = kept;
-	chain->capacity = capacity;
 	return NULL;
 }
 
@@ -354,20 +379,11 @@ static enum vq_result ring_broken(struct virtqueue *vq, const char *why)
 	return VQ_BROKEN;
 }
 
-/**
- * virtqueue_pop() - take the next request
- * @vq: a started queue
- * @chain: filled for VQ_REQUEST; needs vq_chain_destroy() then
- *
- * Return: see enum vq_result.
- */
-enum vq_result virtqueue_pop(struct virtqueue *vq, struct vq_chain *chain)
+/* The next head, which is in flight from now on; VQ_REQUEST if there is one. */
+static enum vq_result take_head(struct virtqueue *vq, uint16_t *out)
 {
-	struct walk walk = { 0 };
 	uint16_t avail, waiting, head;
 
-	if (vq->broken)
-		return VQ_BROKEN;
 	/* Acquire: what the index announces is read after it. */
 	avail = le16toh(__atomic_load_n(&vq->avail->idx, __ATOMIC_ACQUIRE));
 	waiting = avail - vq->next_avail;
@@ -383,17 +399,62 @@ enum vq_result virtqueue_pop(struct virtqueue *vq, struct vq_chain *chain)
 		return ring_broken(vq, "a request was made available twice");
 	vq->next_avail++;
 	flip_in_flight(vq, head);
+	*out = head;
+	return VQ_REQUEST;
+}
 
-	memset(chain, 0, sizeof(*chain));
-	chain->head = head;
-	vq->bad_chain = walk_chain(vq, &walk, head);
+static bool has_part(const struct virtqueue *vq)
+{
+	return vq->part.data;
+}
+
+/**
+ * virtqueue_pop() - take the next request
+ * @vq: a started queue
+ * @chain: filled for VQ_REQUEST; needs vq_chain_destroy() then
+ *
+ * Return: see enum vq_result.
+ */
+enum vq_result virtqueue_pop(struct virtqueue *vq, struct vq_chain *chain)
+{
+	struct walk walk = { 0 };
+	enum vq_result result;
+
+	if (vq->broken)
+		return VQ_BROKEN;
+	vq->bad_chain = NULL;
+	if (!has_part(vq)) {
+		result = take_head(vq, &vq->part.head);
+		if (result != VQ_REQUEST)
+			return result;
+		vq->bad_chain = walk_chain(vq, &walk, vq->part.head);
+		if (!vq->bad_chain)
+			vq->bad_chain = begin_part(vq, &walk);
+	}
 	if (!vq->bad_chain)
-		vq->bad_chain = fill_chain(vq, &walk, chain);
+		vq->bad_chain = copy_part(vq);
 	if (vq->bad_chain) {
-		virtqueue_push(vq, chain, NULL, 0);
+		virtqueue_push(vq, &vq->part, NULL, 0);
 		return VQ_DROPPED;
 	}
+	if (vq->part_left)
+		return VQ_PART;
+	*chain = vq->part;
+	vq->part = (struct vq_chain){ .data = NULL };
 	return VQ_REQUEST;
+}
+
+/**
+ * virtqueue_forget_part() - leave the request that is being copied in the ring
+ * @vq: the queue; if it is at no request nothing happens
+ */
+void virtqueue_forget_part(struct virtqueue *vq)
+{
+	if (!has_part(vq))
+		return;
+	flip_in_flight(vq, vq->part.head);
+	vq->next_avail--;
+	vq_chain_destroy(&vq->part);
 }
 
 /* Spread @len bytes over the pieces; returns how many arrived. */

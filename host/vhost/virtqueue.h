@@ -29,6 +29,8 @@ struct guest_memory;
 #define VIRTQUEUE_MAX_CHAIN 4096
 /* Readable bytes of one chain. */
 #define VIRTQUEUE_MAX_REQUEST (8u << 20)
+/* Bytes of a request that one virtqueue_pop() copies. */
+#define VIRTQUEUE_COPY (1u << 20)
 /* Bytes of an answer; room that a request has beyond them is not kept. */
 #define VIRTQUEUE_MAX_ANSWER 1024
 
@@ -79,6 +81,10 @@ struct vring_used;
  * @next_used: index of the next entry of the used ring to fill
  * @in_flight: bit per head that was taken and not handed back
  * @scratch: pieces of the chain that is being read
+ * @part: that chain, while its bytes are being copied; without data else
+ * @part_piece: the piece of it that is copied next
+ * @part_offset: how much of that was
+ * @part_left: bytes that are still to be copied
  * @broken: why the ring cannot go on, or NULL
  * @bad_chain: why the last bad chain was refused, or NULL
  */
@@ -95,6 +101,10 @@ struct virtqueue {
 	uint16_t next_used;
 	uint64_t *in_flight;
 	struct vq_piece *scratch;
+	struct vq_chain part;
+	unsigned int part_piece;
+	uint32_t part_offset;
+	uint64_t part_left;
 	const char *broken;
 	const char *bad_chain;
 };
@@ -105,6 +115,8 @@ enum vq_result {
 	VQ_EMPTY,
 	/* A request; the caller owes a virtqueue_push(). */
 	VQ_REQUEST,
+	/* Some of one that is large; the next virtqueue_pop() goes on with it. */
+	VQ_PART,
 	/* A bad chain, handed back already; virtqueue.bad_chain says why. */
 	VQ_DROPPED,
 	/* The ring is broken; virtqueue.broken says why. */
@@ -124,6 +136,8 @@ int virtqueue_set_addresses(struct virtqueue *vq, uint64_t desc, uint64_t avail,
 
 /* Take the first request from @next_avail.  Needs size and addresses. */
 int virtqueue_start(struct virtqueue *vq);
+/* Forget the request that is being copied: it is the next one again. */
+void virtqueue_forget_part(struct virtqueue *vq);
 /* Forget what is in flight; the next request stays virtqueue.next_avail. */
 void virtqueue_stop(struct virtqueue *vq);
 bool virtqueue_started(const struct virtqueue *vq);

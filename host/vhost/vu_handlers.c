@@ -263,6 +263,7 @@ const char *vu_handle_message(struct vhost_user_server *server)
 	int err;
 
 	server->stats.messages++;
+	server->operation = handler ? handler->name : "an unknown message";
 	log_event("message %u %s: %u bytes, %u descriptors", msg->header.request,
 		  handler ? handler->name : "(unknown)", msg->header.size, msg->nr_fds);
 	server->reply.size = 0;

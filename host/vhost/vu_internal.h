@@ -25,6 +25,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "util/histogram.h"
 #include "util/log.h"
 #include "vhost/backend.h"
 #include "vhost/vhost_user.h"
@@ -76,6 +77,7 @@ struct vu_slot {
  * @stopping: not running any more, and stopped when the device has been reset
  * @signal: the guest is owed a look at call_fd
  * @more: the last round left requests in the ring
+ * @waits: the same, and vu_rings_resume() is waited for
  * @told: that the ring is broken, or cannot be set up, was logged
  * @generation: counts stops
  */
@@ -91,6 +93,7 @@ struct vu_ring {
 	bool stopping;
 	bool signal;
 	bool more;
+	bool waits;
 	bool told;
 	uint64_t generation;
 };
@@ -117,6 +120,8 @@ struct vu_ring_request {
  * @bytes_out: of answers
  * @bad_chains: requests that could not be read
  * @broken_rings: rings that could not go on, or not be set up
+ * @times: how long events took that this thread has handled
+ * @cpu_times: how much of it the thread ran
  */
 struct vu_statistics {
 	uint64_t connections;
@@ -127,6 +132,8 @@ struct vu_statistics {
 	uint64_t bytes_out;
 	uint64_t bad_chains;
 	uint64_t broken_rings;
+	struct histogram times;
+	struct histogram cpu_times;
 };
 
 /**
@@ -158,11 +165,13 @@ struct vu_statistics {
  * @violation: why the front end has to go, as was seen while it was not the time
  * @slots: the memory regions
  * @nr_slots: of @slots
+ * @operation: what the event is about that is being handled
  * @finished: see vhost_user_server_finished()
  * @features: that SET_FEATURES accepted
  * @protocol_features: that SET_PROTOCOL_FEATURES accepted
  * @active: a ring is active
  * @rings: the rings
+ * @turn: whose turn it is if several have more
  * @msg: what is arriving
  * @stats: since the start
  */
@@ -194,11 +203,13 @@ struct vhost_user_server {
 	const char *violation;
 	struct vu_slot slots[VU_MAX_SLOTS];
 	unsigned int nr_slots;
+	const char *operation;
 	bool finished;
 	uint64_t features;
 	uint64_t protocol_features;
 	bool active;
 	struct vu_ring rings[VHOST_USER_NR_RINGS];
+	unsigned int turn;
 	struct vu_message msg;
 	struct vu_statistics stats;
 };
@@ -289,6 +300,8 @@ void vu_ring_abandon(struct vu_ring *ring);
 void vu_ring_forget(struct vu_ring *ring);
 /* Look at those again that had to wait. */
 void vu_rings_resume(struct vhost_user_server *server);
+/* One round of one that has more. */
+void vu_rings_go_on(struct vhost_user_server *server);
 /* Say that it is broken, once. */
 void vu_ring_report_broken(struct vu_ring *ring);
 /* The device's way back; see struct vhost_backend_host. */

@@ -18,11 +18,10 @@
 #include "vhost/vu_internal.h"
 
 /*
- * When a round of a ring ends, to let everything else have its turn: after that
- * many bytes of requests, or that much time.
+ * When a round of a ring ends, to let everything else have its turn.  It is looked
+ * at after each request, and after VIRTQUEUE_COPY bytes of a large one.
  */
-#define ROUND_BYTES (UINT64_C(16) << 20)
-#define ROUND_MS 100
+#define ROUND_NS 5000000u
 
 _Static_assert(VIRTQUEUE_MAX_SIZE <= VHOST_BACKEND_MAX_REQUESTS / VHOST_USER_NR_RINGS,
 	       "full rings are no more than the device takes");
@@ -106,6 +105,7 @@ static void ring_stopped(struct vu_ring *ring)
 	virtqueue_stop(&ring->vq);
 	ring_drop_kick(ring);
 	ring->more = false;
+	ring->waits = false;
 	ring->told = false;
 }
 
@@ -120,6 +120,7 @@ void vu_ring_stop(struct vu_ring *ring)
 {
 	if (!ring->running)
 		return;
+	virtqueue_forget_part(&ring->vq);
 	log_event("ring %u: stopped at %u", ring->index, ring->vq.next_avail);
 	ring->running = false;
 	vu_update_activity(ring->server);
@@ -312,40 +313,42 @@ void vu_rings_resume(struct vhost_user_server *server)
 {
 	unsigned int i;
 
-	for (i = 0; i < VHOST_USER_NR_RINGS; i++)
-		if (server->rings[i].more)
-			vu_notify_fd(server->wake_fd);
+	for (i = 0; i < VHOST_USER_NR_RINGS; i++) {
+		if (server->rings[i].waits)
+			ring_wake(&server->rings[i]);
+		server->rings[i].waits = false;
+	}
 }
 
 /**
  * vu_ring_process() - at most one round of a ring
  * @ring: the ring
  *
- * So that no guest can keep us from the rest.  One request at least, and one more
- * than fits the round at most.
+ * So that no guest can keep us from the rest.
  */
 void vu_ring_process(struct vu_ring *ring)
 {
-	uint64_t bytes = ring->server->stats.bytes_in, end = clock_ms() + ROUND_MS;
+	uint64_t end = clock_ns() + ROUND_NS;
 	struct vq_chain chain;
 	uint32_t left;
 
 	ring->more = false;
 	if (!vu_ring_active(ring))
 		return;
-	if (ring_has_to_wait(ring)) {
-		ring->more = true;
-		return;
-	}
 	for (left = ring->vq.size; left; left--) {
-		if (ring->server->stats.bytes_in - bytes >= ROUND_BYTES || clock_ms() > end ||
-		    ring_has_to_wait(ring))
+		if (ring_has_to_wait(ring)) {
+			ring->waits = true;
+			return;
+		}
+		if (clock_ns() >= end)
 			break;
 		switch (virtqueue_pop(&ring->vq, &chain)) {
 		case VQ_EMPTY:
 			return;
 		case VQ_REQUEST:
 			ring_request(ring, &chain);
+			break;
+		case VQ_PART:
 			break;
 		case VQ_DROPPED:
 			ring_bad_chain(ring);
@@ -356,6 +359,28 @@ void vu_ring_process(struct vu_ring *ring)
 		}
 	}
 	ring_wake(ring);
+}
+
+/**
+ * vu_rings_go_on() - one round of one ring
+ * @server: the server; a ring has more, as vu_ring_process() left it
+ */
+void vu_rings_go_on(struct vhost_user_server *server)
+{
+	unsigned int i;
+
+	for (i = 0; i < VHOST_USER_NR_RINGS; i++) {
+		struct vu_ring *ring = &server->rings[server->turn];
+
+		server->turn = (server->turn + 1) % VHOST_USER_NR_RINGS;
+		if (!ring->more)
+			continue;
+		vu_ring_process(ring);
+		break;
+	}
+	for (i = 0; i < VHOST_USER_NR_RINGS; i++)
+		if (server->rings[i].more)
+			vu_notify_fd(server->wake_fd);
 }
 
 /**

@@ -243,6 +243,12 @@ static void statistics(void **state)
 	assert_non_null(strstr(text, "ring_requests: 2\n"));
 	assert_non_null(strstr(text, "ring_bytes_in: 10\n"));
 	assert_non_null(strstr(text, "ring_bytes_out: 10\n"));
+	assert_non_null(strstr(text, "\ntransport operations below 100 us: "));
+	assert_non_null(strstr(text, "\ntransport operations below 1 ms: "));
+	assert_non_null(strstr(text, "\ntransport operations below 10 ms: "));
+	assert_non_null(strstr(text, "\ntransport operations above 10 ms: "));
+	assert_non_null(strstr(text, "\nlongest transport operation (us): "));
+	assert_non_null(strstr(text, "\nlongest CPU time of a transport operation (us): "));
 	assert_non_null(strstr(text, "bad_requests: 0\n"));
 	free(text);
 }

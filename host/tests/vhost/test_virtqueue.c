@@ -381,6 +381,93 @@ static void a_stopped_ring_goes_on_where_it_was(void **state)
 	assert_int_equal(ring_take_used(&f->ring).id, 0);
 }
 
+/* Three pieces of one and a half slices each, and where each byte comes from. */
+static void offer_large(struct fixture *f)
+{
+	const uint32_t len = VIRTQUEUE_COPY / 2 * 3;
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		memset(data(f, i * len), 'a' + (int)i, len);
+		ring_desc(&f->ring, i, RING_DATA + i * len, len, N, i + 1);
+	}
+	ring_desc(&f->ring, 3, RING_DATA + 3 * len, 8, W, 0);
+	ring_offer(&f->ring, 0);
+}
+
+static void a_large_request_comes_in_parts(void **state)
+{
+	const uint32_t len = VIRTQUEUE_COPY / 2 * 3;
+	struct fixture *f = *state;
+	struct vq_chain chain;
+	unsigned int i;
+
+	offer_large(f);
+	ring_desc(&f->ring, 8, RING_DATA, 1, 0, 0);
+	ring_offer(&f->ring, 8);
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(virtqueue_pop(&f->vq, &chain), VQ_PART);
+		assert_int_equal(f->vq.next_avail, 1);
+	}
+	assert_int_equal(virtqueue_pop(&f->vq, &chain), VQ_REQUEST);
+	assert_int_equal(chain.len, 3 * len);
+	for (i = 0; i < 3 * len; i++)
+		assert_int_equal(chain.data[i], 'a' + i / len);
+	assert_int_equal(chain.capacity, 8);
+	virtqueue_push(&f->vq, &chain, "answered", 8);
+	vq_chain_destroy(&chain);
+	assert_int_equal(ring_take_used(&f->ring).len, 8);
+	/* In order with what comes after it. */
+	assert_int_equal(virtqueue_pop(&f->vq, &chain), VQ_REQUEST);
+	assert_int_equal(chain.head, 8);
+	virtqueue_push(&f->vq, &chain, NULL, 0);
+	vq_chain_destroy(&chain);
+}
+
+static void a_part_is_left_in_the_ring(void **state)
+{
+	struct fixture *f = *state;
+	struct vq_chain chain;
+	unsigned int i;
+
+	virtqueue_forget_part(&f->vq);
+	assert_int_equal(f->vq.next_avail, 0);
+	offer_large(f);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(virtqueue_pop(&f->vq, &chain), VQ_PART);
+		virtqueue_forget_part(&f->vq);
+		assert_int_equal(f->vq.next_avail, 0);
+		assert_int_equal(virtqueue_pop(&f->vq, &chain), VQ_PART);
+		virtqueue_stop(&f->vq);
+		assert_int_equal(f->vq.next_avail, 0);
+		assert_int_equal(virtqueue_start(&f->vq), 0);
+	}
+	assert_int_equal(f->ring.used->idx, 0);
+	while (virtqueue_pop(&f->vq, &chain) != VQ_REQUEST)
+		;
+	virtqueue_push(&f->vq, &chain, NULL, 0);
+	vq_chain_destroy(&chain);
+	assert_int_equal(ring_take_used(&f->ring).id, 0);
+}
+
+static void memory_that_goes_while_it_is_copied(void **state)
+{
+	struct fixture *f = *state;
+	struct guest_region ring_only = { RING_GUEST_BASE, RING_DATA, RING_USER_BASE, 0,
+					  f->guest.fd };
+	struct vq_chain chain;
+
+	offer_large(f);
+	assert_int_equal(virtqueue_pop(&f->vq, &chain), VQ_PART);
+	assert_int_equal(guest_memory_set(f->gm, &ring_only, 1), 0);
+	virtqueue_memory_changed(&f->vq);
+	assert_int_equal(virtqueue_pop(&f->vq, &chain), VQ_DROPPED);
+	assert_int_equal(ring_take_used(&f->ring).len, 0);
+	table(f);
+	virtqueue_memory_changed(&f->vq);
+	expect_alive(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -395,6 +482,9 @@ int main(void)
 		TEST(answers_in_any_order_and_indices_that_wrap),
 		TEST(a_chain_of_every_descriptor_is_no_loop),
 		TEST(only_the_room_of_an_answer_is_kept),
+		TEST(a_large_request_comes_in_parts),
+		TEST(a_part_is_left_in_the_ring),
+		TEST(memory_that_goes_while_it_is_copied),
 		TEST(bad_set_up),
 		TEST(memory_that_goes_away),
 		TEST(memory_that_moves),

@@ -8,6 +8,7 @@
 #include "tests/vhost/vhost_test.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include "gpu/gpu_thread.h"
 #include "tests/gpu/thread_device.h"
@@ -204,12 +205,103 @@ static void a_reset_is_answered_when_it_is_over(void **state)
 	busy_end(&b);
 }
 
+/**
+ * struct load - what steps of the server were like
+ * @steps: in which there was something to do
+ * @slept: in which the thread gave up the processor, as in a call that blocks
+ */
+struct load {
+	unsigned int steps;
+	unsigned int slept;
+};
+
+static long sleeps(void)
+{
+	struct rusage usage;
+
+	assert_int_equal(getrusage(RUSAGE_THREAD, &usage), 0);
+	return usage.ru_nvcsw;
+}
+
+/* Wait for something to do, and do it. */
+static void serve(struct busy *b, struct load *load)
+{
+	struct pollfd pfd = { .fd = vhost_user_server_fd(b->f.server), .events = POLLIN };
+	long before;
+
+	if (poll(&pfd, 1, 10) != 1)
+		return;
+	before = sleeps();
+	load->steps += vhost_user_server_step(b->f.server, 0) == 1;
+	load->slept += sleeps() != before;
+}
+
+/* A number of the statistics. */
+static unsigned long statistic(struct busy *b, const char *name)
+{
+	char *text = NULL, *at;
+	unsigned long value;
+	size_t size;
+	FILE *to = open_memstream(&text, &size);
+
+	vhost_user_server_print_stats(b->f.server, to);
+	fclose(to);
+	at = strstr(text, name);
+	if (!at)
+		fail_msg("no '%s' in: %s", name, text);
+	value = strtoul(at + strlen(name), NULL, 10);
+	if (strstr(name, "longest"))
+		print_message("%.*s\n", (int)strcspn(at, "\n"), at);
+	free(text);
+	return value;
+}
+
+/* Requests of all sizes, messages, memory tables and interrupts; and it is at something. */
+static void no_operation_takes_long(void **state)
+{
+	const uint32_t at = RING_DATA + (1u << 20);
+	struct load load = { .steps = 0 };
+	uint64_t end = clock_ms() + WAIT_MS;
+	unsigned int round, taken = 0;
+	struct busy b;
+
+	busy_start(&b, *state);
+	standin_work_ms = 20;
+	for (round = 0; round < 100; round++) {
+		command(&b, 0, 'w');
+		command(&b, 2, 'x');
+		/* Its text is the first byte after the header. */
+		memset(b.f.guest.base + at, 'x', 8u << 20);
+		ring_desc(&b.f.rings[0], 4, at, round % 8 ? 300000 : 8u << 20, N, 5);
+		ring_desc(&b.f.rings[0], 5, RING_DATA + 0x8000, 0x40, W, 0);
+		ring_offer(&b.f.rings[0], 4);
+		kick_only(&b);
+		if (round % 10 == 5)
+			assert_false(refused_memory(&b.f, RING_MEMORY_SIZE));
+		while (ring_used_waiting(&b.f.rings[0]) < 3) {
+			assert_true(clock_ms() < end);
+			serve(&b, &load);
+		}
+		for (taken = 0; taken < 3; taken++)
+			ring_take_used(&b.f.rings[0]);
+	}
+	print_message("%u of %u steps slept\n", load.slept, load.steps);
+	assert_true(load.steps >= 200);
+	/* Two threads that meet at a lock is what it may be. */
+	assert_true(load.slept * 10 < load.steps);
+	assert_true(statistic(&b, "longest transport operation (us): ") > 0);
+	/* Not by the clock on the wall: others may run on this machine. */
+	assert_true(statistic(&b, "longest CPU time of a transport operation (us): ") < 10000);
+	busy_end(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_request_is_sent_whole_whatever_the_device_is_at),
 		TEST(messages_are_answered_whatever_the_device_is_at),
 		TEST(a_reset_is_answered_when_it_is_over),
+		TEST(no_operation_takes_long),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
