@@ -2,8 +2,9 @@
 /*
  * main: start, signals and the event loop of the device program
  *
- * Invariant: signals are blocked and arrive through a signalfd, so that no
- * code runs in a handler, and every exit passes the same clean-up.
+ * Invariants: signals are blocked and arrive through a signalfd, so that no
+ * code runs in a handler, and every exit passes the same clean-up.  Nothing of a
+ * guest or a VMM is read before sandbox_device().
  *
  * Threads: this one serves the VMM and never waits for the device, which has one of
  * its own.  Renderers and the log make more; all inherit the blocked signals.
@@ -22,6 +23,7 @@
 #include "memory/guest_memory.h"
 #include "options.h"
 #include "util/log.h"
+#include "util/sandbox.h"
 #include "vhost/vhost_user.h"
 
 /* How long the end waits for the device. */
@@ -156,6 +158,15 @@ static void end(struct vhost_user_server *server, struct gpu_thread *dev, bool s
 	_exit(status);
 }
 
+static void confine(void)
+{
+	char text[480];
+
+	sandbox_device();
+	sandbox_describe(text, sizeof(text));
+	log_notice("sandbox: %s", text);
+}
+
 static int serve(const struct options *options)
 {
 	struct vhost_user_server *server;
@@ -184,8 +195,10 @@ static int serve(const struct options *options)
 		log_error("cannot wait for the device");
 	else
 		served = !open_socket(server, options);
-	if (served)
+	if (served) {
+		confine();
 		status = event_loop(server, dev, signal_fd);
+	}
 	end(server, dev, served, status);
 	vhost_user_server_free(server);
 	guest_memory_free(gm);
@@ -205,13 +218,22 @@ err_signal:
 int main(int argc, char **argv)
 {
 	struct options options;
-	int status;
+	int status, output, err;
 
 	if (!options_parse(&options, argc, argv, &status))
 		return status;
 	log_set_verbose(options.gpu.verbose);
+	/* Before there are threads. */
+	err = sandbox_init(options.sandbox, options.gpu.virgl, &output);
+	if (err) {
+		log_error("cannot start the launcher of render servers: %s", strerror(-err));
+		return EXIT_RUNTIME;
+	}
 	log_start();
+	if (output >= 0 && log_follow(output, "render server"))
+		close(output);
 	status = serve(&options);
+	sandbox_end();
 	log_stop();
 	return status;
 }

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <linux/virtio_gpu_userptr.h>
@@ -53,9 +54,10 @@ enum option_id {
 	OPT_MAX_SEGMENTS,
 	OPT_MAX_ENTRIES,
 	OPT_MAX_TOTAL_SEGMENTS,
+	OPT_SANDBOX,
 	OPT_VERBOSE,
-	OPT_HELP,
 	OPT_VERSION,
+	OPT_HELP = 'h',
 };
 
 static const struct option long_options[] = {
@@ -74,6 +76,7 @@ static const struct option long_options[] = {
 	{ "max-segments", required_argument, NULL, OPT_MAX_SEGMENTS },
 	{ "max-entries", required_argument, NULL, OPT_MAX_ENTRIES },
 	{ "max-total-segments", required_argument, NULL, OPT_MAX_TOTAL_SEGMENTS },
+	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -81,9 +84,11 @@ static const struct option long_options[] = {
 };
 
 static const char help_text[] =
-	"Usage: " PROGRAM_NAME " --socket PATH | --fd N [OPTION]...\n"
+	"Usage: " PROGRAM_NAME " --socket PATH | --fd N\n"
+	"       --virgl | --loopback [OPTION]...\n"
 	"A vhost-user virtio-gpu device with userptr blob resources.\n"
 	"\n"
+	"The VMM's connection, one of:\n"
 	"  --socket PATH           listen at PATH for one VMM at a time; a socket left\n"
 	"                          behind there is replaced, one in use is an error\n"
 	"  --fd N                  use the inherited UNIX stream socket N: listening, or\n"
@@ -91,29 +96,41 @@ static const char help_text[] =
 	"  --reset-timeout S       seconds that a VMM which resets the device waits until\n"
 	"                          the guest's memory is let go of, before it is hung up\n"
 	"                          on; 0 is for ever (default 30)\n"
-	"  --loopback              offer the reference context, in which the CPU plays\n"
-	"                          the GPU\n"
+	"\n"
+	"What is offered to the guest, at least one of the first two:\n"
 	"  --virgl                 offer the contexts of libvirglrenderer: Venus, and DRM\n"
 	"                          native contexts if the library has them.  Userptr\n"
 	"                          resources are offered then if there is /dev/udmabuf\n"
+	"  --loopback              offer the reference context, in which the CPU plays\n"
+	"                          the GPU\n"
 	"  --host-visible SIZE     bytes of the region in which the guest sees memory of\n"
 	"                          the host, whole pages; K, M or G may follow, 0 is\n"
 	"                          none (default 256M with --virgl, else 0)\n"
-	"  --grace MS              milliseconds that a context may keep memory that the\n"
-	"                          guest wants back, before it is ended (default 2000)\n"
 	"  --no-userptr            do not offer userptr resources\n"
 	"  --no-rdonly             do not accept read-only userptr resources\n"
-	"  --access-platform       offer VIRTIO_F_ACCESS_PLATFORM (for tests)\n"
-	"  --allow-inject          let the reference context arm faults (for tests)\n"
+	"\n"
+	"Limits:\n"
+	"  --grace MS              milliseconds that a context may keep memory that the\n"
+	"                          guest wants back, before it is ended (default 2000)\n"
 	"  --max-userptr-bytes N   bytes of one userptr resource; K, M or G may follow\n"
 	"                          (default 64G)\n"
 	"  --max-segments N        entries of one userptr resource (default 4194304)\n"
 	"  --max-entries N         entries of one command, at most 524284\n"
 	"                          (default 16384)\n"
 	"  --max-total-segments N  pieces of all resources together (default 16777216)\n"
+	"\n"
+	"Running:\n"
+	"  --sandbox MODE          auto (default): this program and the render server\n"
+	"                          give up what they do not need, as far as the kernel\n"
+	"                          has the means, and a line at the start says what;\n"
+	"                          off: for debuggers\n"
 	"  --verbose               one line on stderr per event\n"
-	"  --help                  this text\n"
+	"  -h, --help              this text\n"
 	"  --version               the version\n"
+	"\n"
+	"For tests:\n"
+	"  --access-platform       offer VIRTIO_F_ACCESS_PLATFORM\n"
+	"  --allow-inject          let the reference context arm faults\n"
 	"\n"
 	"SIGTERM and SIGINT end the program; SIGUSR1 prints statistics to stdout, as\n"
 	"does the end, one \"name: value\" a line.  Exit status: 0, 1 if something\n"
@@ -209,6 +226,17 @@ static int parse_host_visible(struct options *options, const char *name, const c
 	return err;
 }
 
+static int parse_sandbox(struct options *options, const char *name, const char *text)
+{
+	if (!strcmp(text, "auto"))
+		options->sandbox = SANDBOX_AUTO;
+	else if (!strcmp(text, "off"))
+		options->sandbox = SANDBOX_OFF;
+	else
+		return usage_error("must be auto or off", name, text);
+	return 0;
+}
+
 static int parse_option(struct options *options, int id, const char *name)
 {
 	uint64_t value;
@@ -253,6 +281,8 @@ static int parse_option(struct options *options, int id, const char *name)
 	case OPT_ALLOW_INJECT:
 		options->gpu.allow_inject = true;
 		return 0;
+	case OPT_SANDBOX:
+		return parse_sandbox(options, name, optarg);
 	case OPT_VERBOSE:
 		options->gpu.verbose = true;
 		return 0;
@@ -275,6 +305,11 @@ static int check_options(const struct options *options, int argc, char **argv)
 		log_error("--socket '': no path");
 		goto usage;
 	}
+	/* Without contexts a guest can do nothing with what the device offers. */
+	if (!options->gpu.virgl && !options->gpu.loopback) {
+		log_error("at least one of --virgl and --loopback is needed");
+		goto usage;
+	}
 #ifndef HAVE_VIRGLRENDERER
 	if (options->gpu.virgl) {
 		log_error("--virgl: this program was built without libvirglrenderer (1.1.0 or "
@@ -294,6 +329,7 @@ static void set_defaults(struct options *options)
 	*options = (struct options){
 		.fd = -1,
 		.reset_timeout = DEFAULT_RESET_TIMEOUT,
+		.sandbox = SANDBOX_AUTO,
 		.gpu = {
 			.limits = {
 				.max_userptr_bytes = UINT64_C(64) << 30,
@@ -313,7 +349,7 @@ bool options_parse(struct options *options, int argc, char **argv, int *status)
 	int id, index;
 
 	set_defaults(options);
-	while ((id = getopt_long(argc, argv, "", long_options, &index)) != -1) {
+	while ((id = getopt_long(argc, argv, "h", long_options, &index)) != -1) {
 		switch (id) {
 		case '?':
 			/* getopt_long() has named it. */

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "gpu/gpu_device.h"
+#include "util/sandbox.h"
 
 enum exit_code {
 	EXIT_OK = 0,
@@ -23,6 +24,7 @@ enum exit_code {
  * @fd: inherited socket, or -1
  * @reset_timeout: seconds
  * @host_visible: --host-visible was given
+ * @sandbox: what to confine
  * @gpu: for the device
  */
 struct options {
@@ -30,6 +32,7 @@ struct options {
 	int fd;
 	unsigned int reset_timeout;
 	bool host_visible;
+	enum sandbox_mode sandbox;
 	struct gpu_config gpu;
 };
 

@@ -53,7 +53,8 @@ enum sandbox_mode {
 
 /**
  * struct sandbox_server - a render server that was started
- * @pid: of it, for /proc/PID; it cannot be another one's while @process is not readable
+ * @pid: of it, for /proc/PID; it cannot be another one's while @process is not readable;
+ *	-1: it has ended already
  * @process: pidfd, readable when it has ended; it is a child of the launcher, so there
  *	is nothing to wait() for
  * @socket: AF_UNIX, SOCK_SEQPACKET, close-on-exec; the server has the other end as
@@ -83,13 +84,13 @@ int sandbox_init(enum sandbox_mode mode, bool servers, int *output);
  */
 int sandbox_start_server(const char *const argv[], struct sandbox_server *server);
 
-/* Confine this process, all its threads; 0 or a negative errno. */
-int sandbox_device(void);
+/* Confine this process, all its threads, as far as the kernel lets us. */
+void sandbox_device(void);
 
 /* "device: ...; render server: ...; missing: ...", what is in force now. */
 void sandbox_describe(char *text, size_t size);
 
-/* End the launcher and with it all servers and workers; returns when they have ended. */
+/* End the launcher and with it all servers and workers, and wait until they have ended. */
 void sandbox_end(void);
 
 #endif /* SANDBOX_H */
