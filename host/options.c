@@ -48,8 +48,10 @@ enum option_id {
 	OPT_GRACE,
 	OPT_NO_USERPTR,
 	OPT_NO_RDONLY,
+#ifdef DEVICE_TESTING
 	OPT_ACCESS_PLATFORM,
 	OPT_ALLOW_INJECT,
+#endif
 	OPT_MAX_USERPTR_BYTES,
 	OPT_MAX_SEGMENTS,
 	OPT_MAX_ENTRIES,
@@ -70,8 +72,10 @@ static const struct option long_options[] = {
 	{ "grace", required_argument, NULL, OPT_GRACE },
 	{ "no-userptr", no_argument, NULL, OPT_NO_USERPTR },
 	{ "no-rdonly", no_argument, NULL, OPT_NO_RDONLY },
+#ifdef DEVICE_TESTING
 	{ "access-platform", no_argument, NULL, OPT_ACCESS_PLATFORM },
 	{ "allow-inject", no_argument, NULL, OPT_ALLOW_INJECT },
+#endif
 	{ "max-userptr-bytes", required_argument, NULL, OPT_MAX_USERPTR_BYTES },
 	{ "max-segments", required_argument, NULL, OPT_MAX_SEGMENTS },
 	{ "max-entries", required_argument, NULL, OPT_MAX_ENTRIES },
@@ -128,10 +132,12 @@ static const char help_text[] =
 	"  -h, --help              this text\n"
 	"  --version               the version\n"
 	"\n"
-	"For tests:\n"
+#ifdef DEVICE_TESTING
+	"For tests, in this program only:\n"
 	"  --access-platform       offer VIRTIO_F_ACCESS_PLATFORM\n"
 	"  --allow-inject          let the reference context arm faults\n"
 	"\n"
+#endif
 	"SIGTERM and SIGINT end the program; SIGUSR1 prints statistics to stdout, as\n"
 	"does the end, one \"name: value\" a line.  Exit status: 0, 1 if something\n"
 	"failed, 2 if the command line is wrong.\n";
@@ -275,12 +281,14 @@ static int parse_option(struct options *options, int id, const char *name)
 	case OPT_NO_RDONLY:
 		options->gpu.userptr_rdonly = false;
 		return 0;
+#ifdef DEVICE_TESTING
 	case OPT_ACCESS_PLATFORM:
 		options->gpu.access_platform = true;
 		return 0;
 	case OPT_ALLOW_INJECT:
 		options->gpu.allow_inject = true;
 		return 0;
+#endif
 	case OPT_SANDBOX:
 		return parse_sandbox(options, name, optarg);
 	case OPT_VERBOSE:

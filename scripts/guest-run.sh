@@ -8,6 +8,7 @@
 # script; cleanup_devices leaves none.  $tmp is the run's folder: sockets gpuN
 # and logs device-N.log are in it.  $failed is 1 once problem() was called.
 
+# Beside it lies one more, -testing, with what only tests may ask for.
 DEVICE=${HOST_DEVICE:-$BUILD/host/virtio-gpu-userptr-device}
 
 # What a kernel prints when it has found something wrong.
@@ -63,10 +64,12 @@ wait_listening() {
 
 # start_device N OPTIONS: and wait until it listens.
 start_device() {
-	local nr=$1 options
+	local nr=$1 program=$DEVICE options
 
 	read -r -a options <<<"$2"
-	"$DEVICE" --socket "$tmp/gpu$nr" "${options[@]}" </dev/null >>"$tmp/device-$nr.log" 2>&1 &
+	# What is installed is what is run, wherever it will do.
+	[[ $2 != *--allow-inject* && $2 != *--access-platform* ]] || program+=-testing
+	"$program" --socket "$tmp/gpu$nr" "${options[@]}" </dev/null >>"$tmp/device-$nr.log" 2>&1 &
 	device_pids[nr]=$!
 	wait_listening "$tmp/gpu$nr" "$!" && return
 	problem "device $nr ($2) does not listen" "$tmp/device-$nr.log"

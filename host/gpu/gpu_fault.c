@@ -2,6 +2,8 @@
 /*
  * gpu_fault: commands that go wrong because a test wants them to
  *
+ * Not in the program that is installed: that has gpu_fault_none.c.
+ *
  * A fault is armed through the loopback context (see virtgpu_loopback.h), only if
  * the command line allows it, and strikes commands of the control queue.  The rest
  * of the device knows no more of it than the functions of gpu_internal.h.
@@ -19,6 +21,7 @@
 
 #include "gpu/gpu_internal.h"
 #include "util/clock.h"
+#include "util/log.h"
 
 int gpu_fault_open(struct gpu_device *dev)
 {
@@ -95,6 +98,7 @@ bool gpu_fault_apply(struct gpu_device *dev, struct gpu_command *cmd)
 		cmd->fault = LOOPBACK_FAULT_DROP;
 		return true;
 	case LOOPBACK_FAULT_DIE:
+		log_flush();
 		_exit(3);
 	default:
 		return true;
