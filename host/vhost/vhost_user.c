@@ -272,6 +272,7 @@ struct vhost_user_server *vhost_user_server_new(struct guest_memory *gm,
 		ring->kick_fd = -1;
 		ring->call_fd = -1;
 		ring->err_fd = -1;
+		ring->stopped_at = -1;
 		virtqueue_init(&ring->vq, gm);
 	}
 	server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

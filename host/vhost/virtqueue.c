@@ -196,6 +196,22 @@ void virtqueue_memory_changed(struct virtqueue *vq)
 		vq->broken = "the ring is not in guest memory any more";
 }
 
+/**
+ * virtqueue_in_flight() - requests were taken and not handed back
+ * @vq: the queue
+ *
+ * Return: whether there are any; a queue that is not started has none.
+ */
+bool virtqueue_in_flight(const struct virtqueue *vq)
+{
+	uint32_t i;
+
+	for (i = 0; virtqueue_started(vq) && i < (vq->size + 63) / 64; i++)
+		if (vq->in_flight[i])
+			return true;
+	return false;
+}
+
 static bool test_in_flight(const struct virtqueue *vq, uint16_t head)
 {
 	return vq->in_flight[head / 64] >> (head % 64) & 1;

@@ -141,6 +141,8 @@ void virtqueue_forget_part(struct virtqueue *vq);
 /* Forget what is in flight; the next request stays virtqueue.next_avail. */
 void virtqueue_stop(struct virtqueue *vq);
 bool virtqueue_started(const struct virtqueue *vq);
+/* Whether there are requests that were taken and not handed back. */
+bool virtqueue_in_flight(const struct virtqueue *vq);
 /* After guest_memory_set(): find the ring again; breaks it if it is gone. */
 void virtqueue_memory_changed(struct virtqueue *vq);
 

@@ -80,6 +80,9 @@ struct vu_slot {
  * @waits: the same, and vu_rings_resume() is waited for
  * @told: that the ring is broken, or cannot be set up, was logged
  * @generation: counts stops
+ * @stopped_at: the request that is the next one, since it was stopped by us; -1: it
+ *	was not, or a front end ago, with requests that were lost
+ * @lost: there are such requests
  */
 struct vu_ring {
 	struct vhost_user_server *server;
@@ -96,6 +99,8 @@ struct vu_ring {
 	bool waits;
 	bool told;
 	uint64_t generation;
+	int32_t stopped_at;
+	bool lost;
 };
 
 /**

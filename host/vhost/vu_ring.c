@@ -102,6 +102,8 @@ static void ring_stopped(struct vu_ring *ring)
 {
 	ring->stopping = false;
 	ring->generation++;
+	ring->lost = virtqueue_in_flight(&ring->vq);
+	ring->stopped_at = ring->vq.next_avail;
 	virtqueue_stop(&ring->vq);
 	ring_drop_kick(ring);
 	ring->more = false;
@@ -161,6 +163,9 @@ void vu_ring_abandon(struct vu_ring *ring)
  */
 void vu_ring_forget(struct vu_ring *ring)
 {
+	if (ring->lost)
+		ring->stopped_at = -1;
+	ring->lost = false;
 	virtqueue_destroy(&ring->vq);
 	virtqueue_init(&ring->vq, ring->server->gm);
 	ring->enabled = false;
@@ -460,6 +465,16 @@ int vu_set_vring_base(struct vhost_user_server *server, struct vu_message *msg,
 	err = ring_make_idle(ring);
 	if (err)
 		return err;
+	/*
+	 * Answers are out of order: which requests before that one are over only the
+	 * process knows that has stopped the ring, and it has to be this one.
+	 */
+	if (num && (int32_t)num != ring->stopped_at) {
+		log_error("ring %u cannot go on at %u, where this device has not stopped it: "
+			  "requests would be executed twice, or never; restart the guest",
+			  ring->index, num);
+		return -EINVAL;
+	}
 	ring->vq.next_avail = num;
 	return 0;
 }

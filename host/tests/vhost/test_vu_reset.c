@@ -160,6 +160,87 @@ static void a_second_guest_after_the_first(void **state)
 	}
 }
 
+static bool refused_base(struct fixture *f, uint32_t num)
+{
+	return refused_state(f, VHOST_USER_SET_VRING_BASE, 0, num);
+}
+
+/* One of ours was killed and started anew, or it is somebody else's ring. */
+static void a_ring_that_we_did_not_stop_is_not_resumed(void **state)
+{
+	struct vhost_user_vring_state base = { 0, 4 };
+	struct fixture *f = *state;
+	struct capture capture;
+
+	negotiate(f, DEVICE_FEATURES | BIT(30));
+	capture_begin();
+	assert_true(refused_base(f, 4));
+	capture_end(&capture);
+	assert_int_equal(captured(&capture, "ring 0 cannot go on at 4"), 1);
+	assert_false(refused_base(f, 0));
+	/* If it cannot be told so. */
+	send_message(f, VHOST_USER_SET_VRING_BASE, 0, &base, sizeof(base));
+	assert_true(hung_up(f));
+}
+
+static void a_ring_that_we_stopped_is_resumed(void **state)
+{
+	struct vhost_user_vring_state base = { 0, 0 };
+	struct fixture *f = *state;
+	unsigned int i;
+
+	start_rings(f);
+	expect_served(f, 0);
+	/* One is lost: the device goes on, for the other ring. */
+	f->dev.hold = true;
+	offer(f, 0, 0, "pending");
+	kick(f, 0);
+	send_message(f, VHOST_USER_GET_VRING_BASE, 0, &base, sizeof(base));
+	read_reply(f, VHOST_USER_GET_VRING_BASE, &base, sizeof(base));
+	assert_int_equal(base.num, 2);
+	assert_true(refused_base(f, 1));
+	assert_true(refused_base(f, 3));
+	assert_false(refused_base(f, 2));
+	/* Whoever comes next cannot know that. */
+	disconnect(f);
+	reconnect(f);
+	negotiate(f, DEVICE_FEATURES | BIT(30));
+	assert_true(refused_base(f, 2));
+	disconnect(f);
+	reconnect(f);
+	/* And here none is, whether the front end stops the ring or goes. */
+	for (i = 0; i < 2; i++) {
+		f->dev.hold = false;
+		start_rings(f);
+		expect_served(f, 0);
+		f->dev.hold = true;
+		offer(f, 0, 0, "pending");
+		kick(f, 0);
+		answer_pending(&f->dev, "");
+		pump(f);
+		if (i) {
+			send_message(f, VHOST_USER_RESET_DEVICE, 0, NULL, 0);
+			assert_false(refused_base(f, 2));
+		}
+		disconnect(f);
+		reconnect(f);
+		negotiate(f, DEVICE_FEATURES | BIT(30));
+		assert_true(refused_base(f, 1));
+		assert_false(refused_base(f, 2));
+		assert_false(refused_base(f, 0));
+		disconnect(f);
+		reconnect(f);
+	}
+	/* Some were when it went. */
+	start_rings(f);
+	offer(f, 0, 0, "pending");
+	kick(f, 0);
+	disconnect(f);
+	reconnect(f);
+	negotiate(f, DEVICE_FEATURES | BIT(30));
+	assert_true(refused_base(f, 1));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -169,6 +250,8 @@ int main(void)
 		TEST(enabling_again_gives_the_device_its_features),
 		TEST(reset_messages),
 		TEST(a_second_guest_after_the_first),
+		TEST(a_ring_that_we_did_not_stop_is_not_resumed),
+		TEST(a_ring_that_we_stopped_is_resumed),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
