@@ -273,6 +273,7 @@ struct vhost_user_server *vhost_user_server_new(struct guest_memory *gm,
 		ring->call_fd = -1;
 		ring->err_fd = -1;
 		ring->stopped_at = -1;
+		STAILQ_INIT(&ring->parked);
 		virtqueue_init(&ring->vq, gm);
 	}
 	server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

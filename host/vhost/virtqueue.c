@@ -2,8 +2,8 @@
 /*
  * virtqueue: split virtqueues with indirect descriptors, device side
  *
- * Invariants: desc, avail and used are all set or all NULL, and point at
- * ranges that the current memory table covers; a head's bit in in_flight is
+ * Invariants: desc, avail and used are all set or all NULL (away, if the queue is
+ * started), and point at ranges that the current memory table covers; a head's bit in in_flight is
  * set from virtqueue_pop() to virtqueue_push(), so at most size requests are
  * outstanding; that of a request that is being copied (part.data) is, too.  Ring
  * memory is hostile: it is read with single atomic loads, and the values are
@@ -72,6 +72,13 @@ bool virtqueue_started(const struct virtqueue *vq)
 	return vq->in_flight;
 }
 
+static void unmap_ring(struct virtqueue *vq)
+{
+	vq->desc = NULL;
+	vq->avail = NULL;
+	vq->used = NULL;
+}
+
 /**
  * virtqueue_set_size() - entries of the ring; forgets the addresses
  * @vq: a stopped queue
@@ -84,20 +91,20 @@ int virtqueue_set_size(struct virtqueue *vq, uint32_t size)
 	if (virtqueue_started(vq))
 		return -EBUSY;
 	vq->size = 0;
-	vq->desc = NULL;
-	vq->avail = NULL;
-	vq->used = NULL;
+	vq->addressed = false;
+	unmap_ring(vq);
 	if (!size || size > VIRTQUEUE_MAX_SIZE || (size & (size - 1)))
 		return -EINVAL;
 	vq->size = size;
 	return 0;
 }
 
-/* Find all three parts in this process. */
+/* Find all three parts in this process, or none. */
 static int map_ring(struct virtqueue *vq)
 {
 	void *desc, *avail, *used;
 
+	unmap_ring(vq);
 	/*
 	 * Without the event fields behind both rings: VIRTIO_F_EVENT_IDX is not
 	 * offered, so they are not touched and need not be in guest memory.
@@ -131,17 +138,18 @@ static int map_ring(struct virtqueue *vq)
  */
 int virtqueue_set_addresses(struct virtqueue *vq, uint64_t desc, uint64_t avail, uint64_t used)
 {
+	int err;
+
 	if (virtqueue_started(vq))
 		return -EBUSY;
 	if (!vq->size)
 		return -EINVAL;
-	vq->desc = NULL;
-	vq->avail = NULL;
-	vq->used = NULL;
 	vq->user_desc = desc;
 	vq->user_avail = avail;
 	vq->user_used = used;
-	return map_ring(vq);
+	err = map_ring(vq);
+	vq->addressed = err != -EINVAL;
+	return err;
 }
 
 /**
@@ -187,13 +195,19 @@ void virtqueue_stop(struct virtqueue *vq)
  */
 void virtqueue_memory_changed(struct virtqueue *vq)
 {
-	if (!vq->desc)
-		return;
-	vq->desc = NULL;
-	vq->avail = NULL;
-	vq->used = NULL;
-	if (map_ring(vq) && virtqueue_started(vq))
-		vq->broken = "the ring is not in guest memory any more";
+	if (vq->addressed)
+		(void)map_ring(vq);
+}
+
+/**
+ * virtqueue_away() - the memory of a started ring is not there
+ * @vq: the queue
+ *
+ * Return: whether it is so; a ring that is broken is not away.
+ */
+bool virtqueue_away(const struct virtqueue *vq)
+{
+	return virtqueue_started(vq) && !vq->broken && !vq->desc;
 }
 
 /**
@@ -438,6 +452,8 @@ enum vq_result virtqueue_pop(struct virtqueue *vq, struct vq_chain *chain)
 
 	if (vq->broken)
 		return VQ_BROKEN;
+	if (virtqueue_away(vq))
+		return VQ_AWAY;
 	vq->bad_chain = NULL;
 	if (!has_part(vq)) {
 		result = take_head(vq, &vq->part.head);
@@ -507,7 +523,7 @@ void virtqueue_push(struct virtqueue *vq, const struct vq_chain *chain, const vo
 	struct vring_used_elem *elem;
 	uint32_t written;
 
-	if (vq->broken || !virtqueue_started(vq) || !test_in_flight(vq, chain->head))
+	if (vq->broken || !virtqueue_started(vq) || !vq->desc || !test_in_flight(vq, chain->head))
 		return;
 	written = write_answer(vq, chain, data, len);
 	flip_in_flight(vq, chain->head);
@@ -527,7 +543,7 @@ void virtqueue_push(struct virtqueue *vq, const struct vq_chain *chain, const vo
  */
 bool virtqueue_wants_signal(struct virtqueue *vq)
 {
-	if (vq->broken || !virtqueue_started(vq))
+	if (vq->broken || !virtqueue_started(vq) || !vq->desc)
 		return false;
 	/*
 	 * The guest clears the flag, then looks at the used index; we store

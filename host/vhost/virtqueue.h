@@ -12,6 +12,10 @@
  * head that cannot be) concerns the queue: it is broken until it is started
  * again.
  *
+ * A ring whose memory is taken away is neither.  Front ends take a region away and
+ * bring it back with another size, so the ring is *away* meanwhile: nothing is read
+ * or written, and it goes on when virtqueue_memory_changed() finds it again.
+ *
  * Threads: all calls from the thread that runs the rings.
  */
 #ifndef VIRTQUEUE_H
@@ -71,7 +75,8 @@ struct vring_used;
  * struct virtqueue - one queue; the fields are for virtqueue.c
  * @gm: guest memory, borrowed
  * @size: entries, a power of two
- * @desc: the ring as the current memory table shows it, or NULL: stopped
+ * @addressed: the front end has said where it is
+ * @desc: the ring as the current memory table shows it, or NULL: not there
  * @avail: as @desc
  * @used: as @desc
  * @user_desc: where the front end says the ring is
@@ -91,6 +96,7 @@ struct vring_used;
 struct virtqueue {
 	struct guest_memory *gm;
 	uint32_t size;
+	bool addressed;
 	struct vring_desc *desc;
 	struct vring_avail *avail;
 	struct vring_used *used;
@@ -121,6 +127,8 @@ enum vq_result {
 	VQ_DROPPED,
 	/* The ring is broken; virtqueue.broken says why. */
 	VQ_BROKEN,
+	/* Its memory is not there now. */
+	VQ_AWAY,
 };
 
 void virtqueue_init(struct virtqueue *vq, struct guest_memory *gm);
@@ -130,7 +138,8 @@ void virtqueue_destroy(struct virtqueue *vq);
 int virtqueue_set_size(struct virtqueue *vq, uint32_t size);
 /*
  * Where the ring is, as addresses of the front end's.  Only while stopped and
- * with a size; -EFAULT: not in guest memory, -EINVAL: misaligned.
+ * with a size; -EFAULT: not in guest memory, where it may come to be with
+ * virtqueue_memory_changed(); -EINVAL: misaligned.
  */
 int virtqueue_set_addresses(struct virtqueue *vq, uint64_t desc, uint64_t avail, uint64_t used);
 
@@ -143,8 +152,10 @@ void virtqueue_stop(struct virtqueue *vq);
 bool virtqueue_started(const struct virtqueue *vq);
 /* Whether there are requests that were taken and not handed back. */
 bool virtqueue_in_flight(const struct virtqueue *vq);
-/* After guest_memory_set(): find the ring again; breaks it if it is gone. */
+/* After guest_memory_set(): find the ring again, or it is away. */
 void virtqueue_memory_changed(struct virtqueue *vq);
+/* A started ring whose memory is not there: nothing can be taken or handed back. */
+bool virtqueue_away(const struct virtqueue *vq);
 
 enum vq_result virtqueue_pop(struct virtqueue *vq, struct vq_chain *chain);
 /*

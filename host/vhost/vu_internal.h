@@ -6,7 +6,8 @@
  *	vu_message.c	a message as it arrives, and its answer
  *	vu_handlers.c	which handler a message has, and the simple ones
  *	vu_memory.c	memory regions
- *	vu_ring.c	rings, and the messages about them
+ *	vu_ring.c	rings, and what is taken from them and handed back
+ *	vu_vring.c	the messages about rings
  *	vu_backend.c	our own requests to the front end
  *	vu_reset.c	waiting for the device to let go, and going on afterwards
  *
@@ -22,6 +23,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -83,6 +85,7 @@ struct vu_slot {
  * @stopped_at: the request that is the next one, since it was stopped by us; -1: it
  *	was not, or a front end ago, with requests that were lost
  * @lost: there are such requests
+ * @parked: requests that are handed back when the ring's memory is there again
  */
 struct vu_ring {
 	struct vhost_user_server *server;
@@ -101,6 +104,7 @@ struct vu_ring {
 	uint64_t generation;
 	int32_t stopped_at;
 	bool lost;
+	STAILQ_HEAD(vu_parked, vu_ring_request) parked;
 };
 
 /**
@@ -108,11 +112,17 @@ struct vu_ring {
  * @chain: the descriptors
  * @ring: where it came from
  * @generation: of the ring at that time
+ * @link: of requests that cannot be handed back now
+ * @answer: to be handed back then
+ * @answer_len: bytes of it
  */
 struct vu_ring_request {
 	struct vq_chain chain;
 	struct vu_ring *ring;
 	uint64_t generation;
+	STAILQ_ENTRY(vu_ring_request) link;
+	void *answer;
+	size_t answer_len;
 };
 
 /**
@@ -294,6 +304,9 @@ int vu_rem_mem_reg(struct vhost_user_server *server, struct vu_message *msg,
 bool vu_ring_active(const struct vu_ring *ring);
 /* At most one round of what is in the ring. */
 void vu_ring_process(struct vu_ring *ring);
+/* Look at it at the next step. */
+void vu_ring_wake(struct vu_ring *ring);
+void vu_ring_drop_kick(struct vu_ring *ring);
 /* Its kick descriptor is readable. */
 void vu_ring_kicked(struct vu_ring *ring);
 void vu_ring_stop(struct vu_ring *ring);
@@ -307,8 +320,8 @@ void vu_ring_forget(struct vu_ring *ring);
 void vu_rings_resume(struct vhost_user_server *server);
 /* One round of one that has more. */
 void vu_rings_go_on(struct vhost_user_server *server);
-/* Say that it is broken, once. */
-void vu_ring_report_broken(struct vu_ring *ring);
+/* Guest memory is another one; @whole: all of it, so what is not there is gone. */
+void vu_ring_memory_changed(struct vu_ring *ring, bool whole);
 /* The device's way back; see struct vhost_backend_host. */
 void vu_ring_respond(void *opaque, void *cookie, const void *data, size_t len);
 void vu_ring_room(void *opaque);
@@ -316,6 +329,8 @@ void vu_ring_room(void *opaque);
 void vu_flush_signals(struct vhost_user_server *server);
 /* After anything that can make a ring active or inactive. */
 void vu_update_activity(struct vhost_user_server *server);
+
+/* vu_vring.c */
 int vu_set_vring_num(struct vhost_user_server *server, struct vu_message *msg,
 		     struct vu_reply *reply);
 int vu_set_vring_base(struct vhost_user_server *server, struct vu_message *msg,

@@ -20,9 +20,12 @@ void vu_close_slots(struct vu_slot *slots, unsigned int nr)
 		vu_close_fd(&slots[nr].fd);
 }
 
-/* Guest memory is what @slots say, but for what the front end has mapped of ours. */
+/*
+ * Guest memory is what @slots say, but for what the front end has mapped of ours.
+ * @whole: they are all there is to say.
+ */
 static int apply_slots(struct vhost_user_server *server, const struct vu_slot *slots,
-		       unsigned int nr)
+		       unsigned int nr, bool whole)
 {
 	struct guest_region regions[GUEST_MEMORY_MAX_REGIONS];
 	unsigned int i, nr_regions = 0;
@@ -46,13 +49,8 @@ static int apply_slots(struct vhost_user_server *server, const struct vu_slot *s
 	err = guest_memory_set(server->gm, regions, nr_regions);
 	if (err)
 		return err;
-	for (i = 0; i < VHOST_USER_NR_RINGS; i++) {
-		struct vu_ring *ring = &server->rings[i];
-
-		virtqueue_memory_changed(&ring->vq);
-		if (ring->vq.broken)
-			vu_ring_report_broken(ring);
-	}
+	for (i = 0; i < VHOST_USER_NR_RINGS; i++)
+		vu_ring_memory_changed(&server->rings[i], whole);
 	return 0;
 }
 
@@ -102,7 +100,7 @@ int vu_set_mem_table(struct vhost_user_server *server, struct vu_message *msg,
 		slots[i] = take_slot(server, msg, i,
 				     msg->payload + sizeof(table) +
 					     i * sizeof(struct vhost_user_region));
-	err = apply_slots(server, slots, table.nr);
+	err = apply_slots(server, slots, table.nr, true);
 	if (err) {
 		vu_close_slots(slots, table.nr);
 		return err;
@@ -151,7 +149,7 @@ int vu_add_mem_reg(struct vhost_user_server *server, struct vu_message *msg, str
 	*slot = take_slot(server, msg, 0,
 			  msg->payload + offsetof(struct vhost_user_single_region, region));
 	if (slot->fd >= 0)
-		err = apply_slots(server, server->slots, server->nr_slots + 1);
+		err = apply_slots(server, server->slots, server->nr_slots + 1, false);
 	if (err)
 		vu_close_fd(&slot->fd);
 	else
@@ -188,7 +186,7 @@ int vu_rem_mem_reg(struct vhost_user_server *server, struct vu_message *msg, str
 	gone = server->slots[i];
 	server->slots[i] = server->slots[--server->nr_slots];
 	if (gone.fd >= 0)
-		err = apply_slots(server, server->slots, server->nr_slots);
+		err = apply_slots(server, server->slots, server->nr_slots, false);
 	if (err)
 		server->slots[server->nr_slots++] = gone;
 	else

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * vu_ring: rings, and the messages about them
+ * vu_ring: rings, and what is taken from them and handed back
  *
  * Invariants: a ring is running from its kick descriptor's arrival until it is
  * stopped; it is active while it is also enabled, and only active rings are read.
@@ -51,6 +51,9 @@ void vu_flush_signals(struct vhost_user_server *server)
 	for (i = 0; i < VHOST_USER_NR_RINGS; i++) {
 		struct vu_ring *ring = &server->rings[i];
 
+		/* Whether the guest wants to be is written there. */
+		if (virtqueue_away(&ring->vq))
+			continue;
 		if (ring->signal && virtqueue_wants_signal(&ring->vq))
 			vu_notify_fd(ring->call_fd);
 		ring->signal = false;
@@ -84,28 +87,55 @@ void vu_update_activity(struct vhost_user_server *server)
 	vu_begin_reset(server);
 }
 
-/* Look at @ring at the next step, as if the guest had kicked it. */
-static void ring_wake(struct vu_ring *ring)
+/**
+ * vu_ring_wake() - look at a ring at the next step, as if the guest had kicked it
+ * @ring: the ring
+ */
+void vu_ring_wake(struct vu_ring *ring)
 {
 	ring->more = true;
 	vu_notify_fd(ring->server->wake_fd);
 }
 
-static void ring_drop_kick(struct vu_ring *ring)
+/**
+ * vu_ring_drop_kick() - the kick descriptor of a ring goes
+ * @ring: the ring; may have none
+ */
+void vu_ring_drop_kick(struct vu_ring *ring)
 {
 	if (ring->kick_fd >= 0)
 		vu_unwatch(ring->server, ring->kick_fd);
 	vu_close_fd(&ring->kick_fd);
 }
 
+static void request_free(struct vu_ring_request *request)
+{
+	free(request->answer);
+	vq_chain_destroy(&request->chain);
+	free(request);
+}
+
+static struct vu_ring_request *ring_take_parked(struct vu_ring *ring)
+{
+	struct vu_ring_request *request = STAILQ_FIRST(&ring->parked);
+
+	if (request)
+		STAILQ_REMOVE_HEAD(&ring->parked, link);
+	return request;
+}
+
 static void ring_stopped(struct vu_ring *ring)
 {
+	struct vu_ring_request *request;
+
 	ring->stopping = false;
 	ring->generation++;
 	ring->lost = virtqueue_in_flight(&ring->vq);
 	ring->stopped_at = ring->vq.next_avail;
+	while ((request = ring_take_parked(ring)))
+		request_free(request);
 	virtqueue_stop(&ring->vq);
-	ring_drop_kick(ring);
+	vu_ring_drop_kick(ring);
 	ring->more = false;
 	ring->waits = false;
 	ring->told = false;
@@ -151,7 +181,7 @@ void vu_ring_abandon(struct vu_ring *ring)
 {
 	/* Whoever wanted the answers is gone. */
 	ring->generation++;
-	ring_drop_kick(ring);
+	vu_ring_drop_kick(ring);
 	vu_close_fd(&ring->call_fd);
 	vu_close_fd(&ring->err_fd);
 	vu_ring_stop(ring);
@@ -173,44 +203,37 @@ void vu_ring_forget(struct vu_ring *ring)
 	ring->told = false;
 }
 
-/* Configuration of a ring: stops it if it is disabled, refused if it is active. */
-static int ring_make_idle(struct vu_ring *ring)
-{
-	if (vu_ring_active(ring))
-		return -EBUSY;
-	vu_ring_stop(ring);
-	return 0;
-}
-
-/**
- * vu_ring_report_broken() - say that a ring is broken, once
- * @ring: the ring
- */
-void vu_ring_report_broken(struct vu_ring *ring)
+/* Once, until it is stopped. */
+static void ring_report(struct vu_ring *ring, const char *why)
 {
 	if (ring->told)
 		return;
 	ring->told = true;
 	ring->server->stats.broken_rings++;
-	log_error("ring %u is broken: %s", ring->index, ring->vq.broken);
+	log_error("ring %u is broken: %s", ring->index, why);
 	vu_notify_fd(ring->err_fd);
 }
 
-/*
- * The ring cannot be set up as the front end says, which passes on what the
- * guest wrote: no reason to hang up, which would take the VMM's device down for
- * good.  The ring stays without what was refused, so it cannot start; the guest
- * can reset its device and do better.  Returns what the handler is to return.
- */
-static int ring_refuse(struct vu_ring *ring, const char *what, int err)
+/* To be handed back later.  Without memory the guest gets an empty answer. */
+static void ring_park(struct vu_ring *ring, struct vu_ring_request *request, const void *data,
+		      size_t len)
 {
-	if (!ring->told) {
-		ring->told = true;
-		ring->server->stats.broken_rings++;
-		log_error("ring %u cannot be used: %s: %s", ring->index, what, strerror(-err));
+	request->answer = len ? malloc(len) : NULL;
+	if (request->answer) {
+		memcpy(request->answer, data, len);
+		request->answer_len = len;
 	}
-	vu_notify_fd(ring->err_fd);
-	return -err;
+	STAILQ_INSERT_TAIL(&ring->parked, request, link);
+}
+
+static void ring_hand_back(struct vu_ring *ring, const struct vu_ring_request *request,
+			   const void *data, size_t len)
+{
+	uint64_t capacity = request->chain.capacity;
+
+	virtqueue_push(&ring->vq, &request->chain, data, len);
+	ring->server->stats.bytes_out += len < capacity ? len : capacity;
+	ring->signal = true;
 }
 
 /**
@@ -222,18 +245,46 @@ static int ring_refuse(struct vu_ring *ring, const char *what, int err)
  */
 void vu_ring_respond(void *opaque, void *cookie, const void *data, size_t len)
 {
-	struct vhost_user_server *server = opaque;
 	struct vu_ring_request *request = cookie;
 	struct vu_ring *ring = request->ring;
 
+	(void)opaque;
 	if (request->generation == ring->generation) {
-		virtqueue_push(&ring->vq, &request->chain, data, len);
-		server->stats.bytes_out += len < request->chain.capacity ? len :
-									   request->chain.capacity;
-		ring->signal = true;
+		if (virtqueue_away(&ring->vq)) {
+			ring_park(ring, request, data, len);
+			return;
+		}
+		ring_hand_back(ring, request, data, len);
 	}
-	vq_chain_destroy(&request->chain);
-	free(request);
+	request_free(request);
+}
+
+/**
+ * vu_ring_memory_changed() - guest memory is another one
+ * @ring: the ring
+ * @whole: all of it was named, so nothing more is to come
+ */
+void vu_ring_memory_changed(struct vu_ring *ring, bool whole)
+{
+	bool was_away = virtqueue_away(&ring->vq);
+	struct vu_ring_request *request;
+
+	virtqueue_memory_changed(&ring->vq);
+	if (virtqueue_away(&ring->vq)) {
+		log_event("ring %u: its memory is not there", ring->index);
+		if (whole)
+			ring_report(ring, "it is not in guest memory any more");
+		return;
+	}
+	if (!was_away)
+		return;
+	log_event("ring %u: its memory is there again", ring->index);
+	ring->told = false;
+	while ((request = ring_take_parked(ring))) {
+		ring_hand_back(ring, request, request->answer, request->answer_len);
+		request_free(request);
+	}
+	vu_ring_wake(ring);
 }
 
 /**
@@ -320,7 +371,7 @@ void vu_rings_resume(struct vhost_user_server *server)
 
 	for (i = 0; i < VHOST_USER_NR_RINGS; i++) {
 		if (server->rings[i].waits)
-			ring_wake(&server->rings[i]);
+			vu_ring_wake(&server->rings[i]);
 		server->rings[i].waits = false;
 	}
 }
@@ -359,11 +410,14 @@ void vu_ring_process(struct vu_ring *ring)
 			ring_bad_chain(ring);
 			break;
 		case VQ_BROKEN:
-			vu_ring_report_broken(ring);
+			ring_report(ring, ring->vq.broken);
+			return;
+		case VQ_AWAY:
+			/* vu_ring_memory_changed() follows. */
 			return;
 		}
 	}
-	ring_wake(ring);
+	vu_ring_wake(ring);
 }
 
 /**
@@ -402,285 +456,8 @@ void vu_ring_kicked(struct vu_ring *ring)
 	if (got <= 0) {
 		/* Hung up: left in the set it would be ready for ever. */
 		log_error("ring %u: its kick descriptor is dead", ring->index);
-		ring_drop_kick(ring);
+		vu_ring_drop_kick(ring);
 		return;
 	}
 	vu_ring_process(ring);
-}
-
-/* The ring and the number of a vring state message. */
-static struct vu_ring *state_ring(struct vhost_user_server *server, const struct vu_message *msg,
-				  uint32_t *num)
-{
-	struct vhost_user_vring_state state;
-
-	memcpy(&state, msg->payload, sizeof(state));
-	*num = state.num;
-	return state.index < VHOST_USER_NR_RINGS ? &server->rings[state.index] : NULL;
-}
-
-/**
- * vu_set_vring_num() - SET_VRING_NUM: the size
- * @server: the server
- * @msg: the message
- * @reply: its answer
- *
- * Return: see struct vu_handler.
- */
-int vu_set_vring_num(struct vhost_user_server *server, struct vu_message *msg,
-		     struct vu_reply *reply)
-{
-	uint32_t num;
-	struct vu_ring *ring = state_ring(server, msg, &num);
-	int err;
-
-	(void)reply;
-	if (!ring)
-		return -EINVAL;
-	err = ring_make_idle(ring);
-	if (err)
-		return err;
-	err = virtqueue_set_size(&ring->vq, num);
-	return err ? ring_refuse(ring, "its size", err) : 0;
-}
-
-/**
- * vu_set_vring_base() - SET_VRING_BASE: where to go on
- * @server: the server
- * @msg: the message
- * @reply: its answer
- *
- * Return: see struct vu_handler.
- */
-int vu_set_vring_base(struct vhost_user_server *server, struct vu_message *msg,
-		      struct vu_reply *reply)
-{
-	uint32_t num;
-	struct vu_ring *ring = state_ring(server, msg, &num);
-	int err;
-
-	(void)reply;
-	if (!ring || num > UINT16_MAX)
-		return -EINVAL;
-	err = ring_make_idle(ring);
-	if (err)
-		return err;
-	/*
-	 * Answers are out of order: which requests before that one are over only the
-	 * process knows that has stopped the ring, and it has to be this one.
-	 */
-	if (num && (int32_t)num != ring->stopped_at) {
-		log_error("ring %u cannot go on at %u, where this device has not stopped it: "
-			  "requests would be executed twice, or never; restart the guest",
-			  ring->index, num);
-		return -EINVAL;
-	}
-	ring->vq.next_avail = num;
-	return 0;
-}
-
-/**
- * vu_get_vring_base() - GET_VRING_BASE: stop, and say where
- * @server: the server
- * @msg: the message
- * @reply: its answer
- *
- * Return: see struct vu_handler.
- */
-int vu_get_vring_base(struct vhost_user_server *server, struct vu_message *msg,
-		      struct vu_reply *reply)
-{
-	struct vhost_user_vring_state state;
-	uint32_t num;
-	struct vu_ring *ring = state_ring(server, msg, &num);
-
-	if (!ring)
-		return -EINVAL;
-	vu_ring_stop(ring);
-	state.index = ring->index;
-	state.num = ring->vq.next_avail;
-	memcpy(reply->payload, &state, sizeof(state));
-	reply->size = sizeof(state);
-	return 0;
-}
-
-/**
- * vu_set_vring_addr() - SET_VRING_ADDR: where the ring is
- * @server: the server
- * @msg: the message
- * @reply: its answer
- *
- * Return: see struct vu_handler.
- */
-int vu_set_vring_addr(struct vhost_user_server *server, struct vu_message *msg,
-		      struct vu_reply *reply)
-{
-	struct vhost_user_vring_addr addr;
-	struct vu_ring *ring;
-	int err;
-
-	(void)reply;
-	memcpy(&addr, msg->payload, sizeof(addr));
-	/* Logging of dirty memory is not offered. */
-	if (addr.index >= VHOST_USER_NR_RINGS || addr.flags & VHOST_USER_VRING_F_LOG)
-		return -EINVAL;
-	ring = &server->rings[addr.index];
-	err = ring_make_idle(ring);
-	if (err)
-		return err;
-	err = virtqueue_set_addresses(&ring->vq, addr.desc, addr.avail, addr.used);
-	return err ? ring_refuse(ring, "its addresses", err) : 0;
-}
-
-/**
- * vu_set_vring_enable() - SET_VRING_ENABLE: whether it is read
- * @server: the server
- * @msg: the message
- * @reply: its answer
- *
- * Return: see struct vu_handler.
- */
-int vu_set_vring_enable(struct vhost_user_server *server, struct vu_message *msg,
-			struct vu_reply *reply)
-{
-	uint32_t num;
-	struct vu_ring *ring = state_ring(server, msg, &num);
-
-	(void)reply;
-	if (!ring || num > 1)
-		return -EINVAL;
-	ring->enabled = num;
-	log_event("ring %u: %s", ring->index, num ? "enabled" : "disabled");
-	vu_update_activity(server);
-	/* Kicks that came while it was disabled were not acted on. */
-	if (num)
-		ring_wake(ring);
-	return 0;
-}
-
-/*
- * The ring that a message with a descriptor is about, and the descriptor, made
- * non-blocking and taken out of the message; -1: the message says there is none.
- */
-static int fd_ring(struct vhost_user_server *server, struct vu_message *msg, struct vu_ring **ring,
-		   int *fd)
-{
-	uint64_t value = vu_message_u64(msg);
-	uint64_t index = value & VHOST_USER_VRING_INDEX_MASK;
-	unsigned int expected = value & VHOST_USER_VRING_NOFD_MASK ? 0 : 1;
-	int err;
-
-	if (value & ~(uint64_t)(VHOST_USER_VRING_INDEX_MASK | VHOST_USER_VRING_NOFD_MASK) ||
-	    index >= VHOST_USER_NR_RINGS || msg->nr_fds != expected)
-		return -EINVAL;
-	if (expected) {
-		err = vu_set_nonblocking(msg->fds[0]);
-		if (err)
-			return err;
-	}
-	*ring = &server->rings[index];
-	*fd = expected ? vu_message_take_fd(msg) : -1;
-	return 0;
-}
-
-/**
- * vu_set_vring_kick() - SET_VRING_KICK: how the guest wakes us; starts the ring
- * @server: the server
- * @msg: the message
- * @reply: its answer
- *
- * Return: see struct vu_handler.
- */
-int vu_set_vring_kick(struct vhost_user_server *server, struct vu_message *msg,
-		      struct vu_reply *reply)
-{
-	struct vu_ring *ring;
-	int fd, err;
-
-	(void)reply;
-	err = fd_ring(server, msg, &ring, &fd);
-	if (err)
-		return err;
-	if (fd < 0) {
-		log_error("ring %u: no kick descriptor, and rings are not polled", ring->index);
-		return -EOPNOTSUPP;
-	}
-	err = vu_watch(server, fd, SOURCE_KICK + ring->index);
-	if (err)
-		goto err_close;
-	if (!ring->running) {
-		err = virtqueue_start(&ring->vq);
-		if (err) {
-			err = ring_refuse(ring, "to start it", err);
-			goto err_unwatch;
-		}
-		ring->running = true;
-		ring->told = false;
-		log_event("ring %u: started at %u, %u entries", ring->index, ring->vq.next_avail,
-			  ring->vq.size);
-	}
-	ring_drop_kick(ring);
-	ring->kick_fd = fd;
-	vu_update_activity(server);
-	/* The guest may have filled the ring before anybody watched the descriptor. */
-	ring_wake(ring);
-	return 0;
-
-err_unwatch:
-	vu_unwatch(server, fd);
-err_close:
-	close(fd);
-	return err;
-}
-
-/**
- * vu_set_vring_call() - SET_VRING_CALL: how to interrupt the guest
- * @server: the server
- * @msg: the message
- * @reply: its answer
- *
- * Return: see struct vu_handler.
- */
-int vu_set_vring_call(struct vhost_user_server *server, struct vu_message *msg,
-		      struct vu_reply *reply)
-{
-	struct vu_ring *ring;
-	int fd, err;
-
-	(void)reply;
-	err = fd_ring(server, msg, &ring, &fd);
-	if (err)
-		return err;
-	vu_close_fd(&ring->call_fd);
-	ring->call_fd = fd;
-	/* What was signalled on the old descriptor may never have been seen. */
-	if (ring->running)
-		ring->signal = true;
-	return 0;
-}
-
-/**
- * vu_set_vring_err() - SET_VRING_ERR: where to say that it is broken
- * @server: the server
- * @msg: the message
- * @reply: its answer
- *
- * Return: see struct vu_handler.
- */
-int vu_set_vring_err(struct vhost_user_server *server, struct vu_message *msg,
-		     struct vu_reply *reply)
-{
-	struct vu_ring *ring;
-	int fd, err;
-
-	(void)reply;
-	err = fd_ring(server, msg, &ring, &fd);
-	if (err)
-		return err;
-	vu_close_fd(&ring->err_fd);
-	ring->err_fd = fd;
-	/* It may come after what there was to say. */
-	if (ring->told)
-		vu_notify_fd(fd);
-	return 0;
 }

@@ -312,20 +312,62 @@ static void bad_set_up(void **state)
 static void memory_that_goes_away(void **state)
 {
 	struct fixture *f = *state;
-	struct vq_chain chain;
+	struct vq_chain chain, other;
 
 	ring_desc(&f->ring, 0, RING_DATA, 4, W, 0);
 	ring_offer(&f->ring, 0);
 	assert_int_equal(virtqueue_pop(&f->vq, &chain), VQ_REQUEST);
 	assert_int_equal(guest_memory_set(f->gm, NULL, 0), 0);
+	assert_false(virtqueue_away(&f->vq));
 	virtqueue_memory_changed(&f->vq);
-	/* The old mapping is gone: a write to it would be a crash. */
+	assert_true(virtqueue_away(&f->vq));
+	/* The old mapping is gone: an access to it would be a crash. */
+	virtqueue_push(&f->vq, &chain, "1234", 4);
+	assert_false(virtqueue_wants_signal(&f->vq));
+	ring_desc(&f->ring, 1, RING_DATA + 8, 4, 0, 0);
+	ring_offer(&f->ring, 1);
+	assert_int_equal(virtqueue_pop(&f->vq, &other), VQ_AWAY);
+	assert_null(f->vq.broken);
+	assert_int_equal(f->ring.used->idx, 0);
+	/* It comes back, and goes on. */
+	table(f);
+	virtqueue_memory_changed(&f->vq);
+	assert_false(virtqueue_away(&f->vq));
 	virtqueue_push(&f->vq, &chain, "1234", 4);
 	vq_chain_destroy(&chain);
-	assert_non_null(f->vq.broken);
-	assert_int_equal(f->ring.used->idx, 0);
+	assert_int_equal(ring_take_used(&f->ring).len, 4);
+	assert_int_equal(virtqueue_pop(&f->vq, &other), VQ_REQUEST);
+	virtqueue_push(&f->vq, &other, NULL, 0);
+	vq_chain_destroy(&other);
+	ring_take_used(&f->ring);
+	expect_alive(f);
+}
+
+static void memory_that_comes_late(void **state)
+{
+	struct fixture *f = *state;
+
+	virtqueue_stop(&f->vq);
+	assert_int_equal(virtqueue_set_size(&f->vq, RING_SIZE), 0);
+	assert_int_equal(guest_memory_set(f->gm, NULL, 0), 0);
+	assert_int_equal(addresses(f), -EFAULT);
+	assert_int_equal(virtqueue_start(&f->vq), -EINVAL);
+	assert_false(virtqueue_away(&f->vq));
 	table(f);
-	expect_broken(f);
+	virtqueue_memory_changed(&f->vq);
+	assert_int_equal(virtqueue_start(&f->vq), 0);
+	expect_alive(f);
+	/* Not what was wrong in itself, and not after another size. */
+	virtqueue_stop(&f->vq);
+	assert_int_equal(virtqueue_set_addresses(&f->vq, RING_USER_BASE + 8, RING_USER_BASE,
+						 RING_USER_BASE),
+			 -EINVAL);
+	virtqueue_memory_changed(&f->vq);
+	assert_int_equal(virtqueue_start(&f->vq), -EINVAL);
+	assert_int_equal(addresses(f), 0);
+	assert_int_equal(virtqueue_set_size(&f->vq, RING_SIZE), 0);
+	virtqueue_memory_changed(&f->vq);
+	assert_int_equal(virtqueue_start(&f->vq), -EINVAL);
 }
 
 static void memory_that_moves(void **state)
@@ -487,6 +529,7 @@ int main(void)
 		TEST(memory_that_goes_while_it_is_copied),
 		TEST(bad_set_up),
 		TEST(memory_that_goes_away),
+		TEST(memory_that_comes_late),
 		TEST(memory_that_moves),
 		TEST(signals_as_the_guest_wants),
 		TEST(a_stopped_ring_goes_on_where_it_was),

@@ -222,6 +222,7 @@ static void a_ring_that_changes_while_it_is_read(void **state)
 			break;
 		case VQ_EMPTY:
 		case VQ_PART:
+		case VQ_AWAY:
 			break;
 		}
 	}

@@ -27,7 +27,7 @@ static void several_regions_of_one_file(void **state)
 	expect_served(f, 1);
 }
 
-static void a_table_without_the_ring_breaks_it(void **state)
+static void a_table_without_the_ring(void **state)
 {
 	struct fixture *f = *state;
 
@@ -37,6 +37,97 @@ static void a_table_without_the_ring_breaks_it(void **state)
 	offer(f, 0, 0, "x");
 	kick(f, 0);
 	assert_int_equal(ring_used_waiting(&f->rings[0]), 0);
+	/* The one after it has it again. */
+	assert_false(refused_memory(f, RING_MEMORY_SIZE));
+	assert_string_equal(answer(f, 0, 0), "X");
+	assert_int_equal(signals(f->err[0]), 0);
+}
+
+#define HALF (RING_MEMORY_SIZE / 2)
+
+static bool refused_ram(struct fixture *f, uint32_t request, uint64_t size)
+{
+	return refused_region(f, request, RING_GUEST_BASE, size, RING_USER_BASE,
+			      request == VHOST_USER_ADD_MEM_REG ? f->guest.fd : -1);
+}
+
+/* As memory is made larger: the region goes, and comes back with another size. */
+static void a_running_ring_survives_its_region(void **state)
+{
+	const uint64_t one = 1;
+	struct fixture *f = *state;
+	unsigned int broken, round;
+
+	start_rings(f);
+	assert_false(refused_memory(f, HALF));
+	expect_served(f, 0);
+	for (round = 0; round < 2; round++) {
+		f->dev.hold = true;
+		offer(f, 0, 0, "pending");
+		kick(f, 0);
+		signals(f->call[0]);
+		assert_false(
+			refused_ram(f, VHOST_USER_REM_MEM_REG, round ? RING_MEMORY_SIZE : HALF));
+		/* What comes now waits: an answer, and a request. */
+		f->dev.hold = false;
+		answer_pending(&f->dev, "LATE");
+		pump(f);
+		offer(f, 0, 4, "new");
+		assert_int_equal(write(f->kick[0], &one, sizeof(one)), sizeof(one));
+		pump(f);
+		assert_int_equal(ring_used_waiting(&f->rings[0]), 0);
+		assert_int_equal(signals(f->call[0]), 0);
+		assert_false(
+			refused_ram(f, VHOST_USER_ADD_MEM_REG, round ? HALF : RING_MEMORY_SIZE));
+		assert_int_equal(ring_take_used(&f->rings[0]).id, 0);
+		assert_string_equal(answer(f, 0, 0), "LATE");
+		assert_int_equal(ring_take_used(&f->rings[0]).id, 4);
+		assert_string_equal(answer(f, 0, 4), "NEW");
+		assert_true(signals(f->call[0]) > 0);
+		expect_served(f, 0);
+		expect_served(f, 1);
+	}
+	/* It was not even worth a word. */
+	broken = 0;
+	for (round = 0; round < 2; round++)
+		broken += signals(f->err[round]) != 0;
+	assert_int_equal(broken, 0);
+}
+
+static void a_ring_that_stops_while_its_memory_is_away(void **state)
+{
+	struct vhost_user_vring_state base = { 0, 0 };
+	struct fixture *f = *state;
+
+	start_rings(f);
+	expect_served(f, 0);
+	f->dev.hold = true;
+	offer(f, 0, 0, "pending");
+	kick(f, 0);
+	assert_false(refused_ram(f, VHOST_USER_REM_MEM_REG, RING_MEMORY_SIZE));
+	answer_pending(&f->dev, "LATE");
+	pump(f);
+	send_message(f, VHOST_USER_GET_VRING_BASE, 0, &base, sizeof(base));
+	read_reply(f, VHOST_USER_GET_VRING_BASE, &base, sizeof(base));
+	assert_int_equal(base.num, 2);
+	assert_false(refused_ram(f, VHOST_USER_ADD_MEM_REG, RING_MEMORY_SIZE));
+	/* It was not handed back, and is not any more. */
+	assert_int_equal(ring_used_waiting(&f->rings[0]), 0);
+}
+
+static void a_ring_whose_memory_comes_late(void **state)
+{
+	struct fixture *f = *state;
+
+	negotiate(f, DEVICE_FEATURES | BIT(30));
+	assert_false(refused_fd(f, VHOST_USER_SET_VRING_CALL, 0, f->call[0]));
+	assert_false(refused_state(f, VHOST_USER_SET_VRING_NUM, 0, RING_SIZE));
+	assert_true(refused_addr(f, 0, 0));
+	assert_true(refused_fd(f, VHOST_USER_SET_VRING_KICK, 0, f->kick[0]));
+	assert_false(refused_ram(f, VHOST_USER_ADD_MEM_REG, RING_MEMORY_SIZE));
+	assert_false(refused_fd(f, VHOST_USER_SET_VRING_KICK, 0, f->kick[0]));
+	assert_false(refused_state(f, VHOST_USER_SET_VRING_ENABLE, 0, 1));
+	expect_served(f, 0);
 }
 
 static void bad_memory_tables(void **state)
@@ -109,7 +200,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(several_regions_of_one_file),
-		TEST(a_table_without_the_ring_breaks_it),
+		TEST(a_table_without_the_ring),
+		TEST(a_running_ring_survives_its_region),
+		TEST(a_ring_that_stops_while_its_memory_is_away),
+		TEST(a_ring_whose_memory_comes_late),
 		TEST(bad_memory_tables),
 		TEST(bad_single_regions),
 	};
