@@ -219,6 +219,8 @@ static int run_handler(struct vhost_user_server *server, struct vu_message *msg,
 {
 	if (!handler)
 		return -EOPNOTSUPP;
+	if (msg->cut)
+		return -EMFILE;
 	if (msg->surplus || msg->nr_fds > handler->max_fds ||
 	    (handler->size != SIZE_VARIES && msg->header.size != handler->size))
 		return -EINVAL;
@@ -273,7 +275,8 @@ const char *vu_handle_message(struct vhost_user_server *server)
 		/* ring_refuse() has said it, once, of what a guest can do again and again. */
 		(err < 0 ? log_error : log_event)("message %u %s refused: %s", msg->header.request,
 						  handler ? handler->name : "(unknown)",
-						  strerror(abs(err)));
+						  msg->cut ? "too many open files (ulimit -n)" :
+							     strerror(abs(err)));
 	}
 	if (server->resetting) {
 		/* Only a message that is carried out makes the device be reset. */

@@ -31,6 +31,7 @@ void vu_message_reset(struct vu_message *msg)
 			close(msg->fds[i]);
 	msg->nr_fds = 0;
 	msg->surplus = false;
+	msg->cut = false;
 	msg->received = 0;
 }
 
@@ -56,8 +57,9 @@ static void collect_fds(struct vu_message *msg, struct msghdr *in)
 			}
 		}
 	}
+	/* There was room for all that there can be: the kernel had no numbers for them. */
 	if (in->msg_flags & MSG_CTRUNC)
-		msg->surplus = true;
+		msg->cut = true;
 }
 
 /* Up to @len bytes of the message and what comes with them, as recv(). */

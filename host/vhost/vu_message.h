@@ -30,6 +30,7 @@
  * @fds: -1 where a handler has taken one
  * @nr_fds: how many came
  * @surplus: more came than any message has; they were closed at once
+ * @cut: some that came could not be had, because this process has too many
  */
 struct vu_message {
 	struct vhost_user_header header;
@@ -38,6 +39,7 @@ struct vu_message {
 	int fds[VU_MAX_FDS];
 	unsigned int nr_fds;
 	bool surplus;
+	bool cut;
 };
 
 /**

@@ -2,6 +2,8 @@
 /*
  * test_vu_messages: messages, good, bad and in pieces
  */
+#include <sys/resource.h>
+
 #include "tests/vhost/vhost_test.h"
 
 static void configuration_space(void **state)
@@ -215,6 +217,39 @@ static void missing_and_surplus_descriptors(void **state)
 	expect_served(f, 0);
 }
 
+static void descriptors_that_were_cut_off(void **state)
+{
+	struct fixture *f = *state;
+	struct capture capture;
+	struct rlimit limit, low;
+	unsigned char message[64];
+	uint64_t index = 0;
+	unsigned int nr = 0;
+	int dups[64];
+
+	start_rings(f);
+	send_bytes(f->sock, message,
+		   make_message(message, VHOST_USER_SET_VRING_CALL, NEED_REPLY, &index,
+				sizeof(index)),
+		   &f->call[0], 1);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	low = (struct rlimit){ .rlim_cur = 64, .rlim_max = limit.rlim_max };
+	capture_begin();
+	setrlimit(RLIMIT_NOFILE, &low);
+	while (nr < 64 && (dups[nr] = dup(f->err[0])) >= 0)
+		nr++;
+	(void)vhost_user_server_step(f->server, 0);
+	while (nr)
+		close(dups[--nr]);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	capture_end(&capture);
+	assert_int_equal(read_u64(f, VHOST_USER_SET_VRING_CALL), 1);
+	/* Not the front end's fault, and what to do about it. */
+	assert_int_equal(captured(&capture, "SET_VRING_CALL refused: too many open files"), 1);
+	assert_int_equal(captured(&capture, "ulimit -n"), 1);
+	expect_served(f, 0);
+}
+
 static void streams_that_are_not_vhost_user(void **state)
 {
 	static const struct vhost_user_header bad[] = {
@@ -296,6 +331,7 @@ int main(void)
 		TEST(unknown_requests),
 		TEST(payloads_of_a_wrong_size),
 		TEST(missing_and_surplus_descriptors),
+		TEST(descriptors_that_were_cut_off),
 		TEST(streams_that_are_not_vhost_user),
 		TEST(messages_that_come_byte_by_byte),
 		TEST(a_front_end_that_does_not_read),
