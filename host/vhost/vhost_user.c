@@ -81,11 +81,25 @@ void vu_unwatch(struct vhost_user_server *server, int fd)
 /* Wait for a front end, if there is where one can come from. */
 static int start_listening(struct vhost_user_server *server)
 {
+	int err;
+
 	if (server->listen_fd < 0) {
 		server->finished = true;
 		return 0;
 	}
-	return vu_watch(server, server->listen_fd, SOURCE_LISTENER);
+	if (server->listening) {
+		vu_watch_for(server, server->listen_fd, SOURCE_LISTENER, EPOLLIN);
+		return 0;
+	}
+	err = vu_watch(server, server->listen_fd, SOURCE_LISTENER);
+	server->listening = !err;
+	return err;
+}
+
+/* The next one waits in the backlog.  That it does is heard of once. */
+static void stop_listening(struct vhost_user_server *server)
+{
+	vu_watch_for(server, server->listen_fd, SOURCE_LISTENER, EPOLLIN | EPOLLONESHOT);
 }
 
 static int start_connection(struct vhost_user_server *server, int fd)
@@ -106,6 +120,7 @@ static int finish_drop(struct vhost_user_server *server)
 	unsigned int i;
 
 	server->dropping = false;
+	server->told_waiting = false;
 	for (i = 0; i < VHOST_USER_NR_RINGS; i++)
 		vu_ring_forget(&server->rings[i]);
 	shmem_channel_forget(&server->backend);
@@ -130,6 +145,9 @@ static int drop_connection(struct vhost_user_server *server)
 	server->deferred = false;
 	vu_message_reset(&server->msg);
 	server->dropping = true;
+	/* Not even heard of: most resets are over before anybody wonders. */
+	if (server->listening)
+		vu_watch_for(server, server->listen_fd, SOURCE_LISTENER, 0);
 	for (i = 0; i < VHOST_USER_NR_RINGS; i++)
 		vu_ring_abandon(&server->rings[i]);
 	vu_backend_close(server);
@@ -158,6 +176,10 @@ static int go_on(struct vhost_user_server *server)
 /* It still is not. */
 static int look_after_reset(struct vhost_user_server *server)
 {
+	if (server->dropping && server->listening && !server->told_waiting) {
+		server->told_waiting = true;
+		stop_listening(server);
+	}
 	if (!vu_reset_looked_after(server))
 		return 0;
 	/* A program that was started for one front end has not to wait on. */
@@ -193,6 +215,17 @@ static bool accept_failed_for_good(int err)
 	       err == EFAULT;
 }
 
+/* Somebody is there while nobody can be served. */
+static void tell_waiting(const struct vhost_user_server *server)
+{
+	if (server->dropping)
+		log_error("a VMM waits at the socket until the device has let go of the memory "
+			  "of the one before");
+	else
+		log_error("another VMM waits at the socket until this one has gone: one is served "
+			  "at a time");
+}
+
 static int accept_connection(struct vhost_user_server *server)
 {
 	int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
@@ -213,8 +246,7 @@ static int accept_connection(struct vhost_user_server *server)
 		close(fd);
 		return 0;
 	}
-	/* The next one waits in the backlog until this one has gone. */
-	vu_unwatch(server, server->listen_fd);
+	stop_listening(server);
 	return 0;
 }
 
@@ -367,6 +399,7 @@ void vhost_user_server_close(struct vhost_user_server *server)
 {
 	unlink_socket(server);
 	vu_close_fd(&server->listen_fd);
+	server->listening = false;
 	(void)drop_connection(server);
 }
 
@@ -546,7 +579,10 @@ static int handle_event(struct vhost_user_server *server, unsigned int source)
 
 	switch (source) {
 	case SOURCE_LISTENER:
-		return accept_connection(server);
+		if (server->conn_fd < 0 && !server->dropping)
+			return accept_connection(server);
+		tell_waiting(server);
+		return 0;
 	case SOURCE_CONNECTION:
 		/* While no message is read it is readable only for this. */
 		why = server->deferred ? "hung up within a reset" : handle_readable(server);

@@ -161,6 +161,8 @@ struct vu_statistics {
  * @wake_fd: eventfd; a ring has more to do
  * @spare_fd: given up to refuse a connection when there are no descriptors left
  * @listen_fd: or -1
+ * @listening: @listen_fd is waited for
+ * @told_waiting: whether one that waits while @dropping is told of
  * @listen_path: what to unlink at the end, or NULL
  * @listen_dev: with @listen_ino what was bound at @listen_path
  * @listen_ino: see @listen_dev
@@ -199,6 +201,8 @@ struct vhost_user_server {
 	int wake_fd;
 	int spare_fd;
 	int listen_fd;
+	bool listening;
+	bool told_waiting;
 	char *listen_path;
 	dev_t listen_dev;
 	ino_t listen_ino;

@@ -10,9 +10,17 @@
 static void the_next_front_end_waits_its_turn(void **state)
 {
 	struct fixture *f = *state;
-	int first = f->sock, second = connect_to(f->path);
+	int first = f->sock, second;
+	struct capture capture;
 
 	start_rings(f);
+	capture_begin();
+	second = connect_to(f->path);
+	pump(f);
+	capture_end(&capture);
+	/* Whoever wonders why nothing happens is told, once. */
+	assert_int_equal(captured(&capture, "another VMM waits at the socket"), 1);
+	assert_int_equal(captured(&capture, "\n"), 1);
 	f->sock = second;
 	send_message(f, VHOST_USER_GET_FEATURES, 0, NULL, 0);
 	assert_false(reply_waits(f));
