@@ -120,7 +120,7 @@ static int open_socket(struct vhost_user_server *server, const struct options *o
 	int err;
 
 	if (options->socket) {
-		err = vhost_user_server_listen(server, options->socket);
+		err = vhost_user_server_listen(server, options->socket, &options->access);
 		if (err == -EADDRINUSE)
 			log_error("--socket '%s': another program listens there", options->socket);
 		else if (err == -EEXIST)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -40,6 +41,8 @@ _Static_assert(sizeof(struct virtio_gpu_resource_create_blob) >=
 /* Options without a short form. */
 enum option_id {
 	OPT_SOCKET = 256,
+	OPT_SOCKET_MODE,
+	OPT_SOCKET_GROUP,
 	OPT_FD,
 	OPT_RESET_TIMEOUT,
 	OPT_LOOPBACK,
@@ -64,6 +67,8 @@ enum option_id {
 
 static const struct option long_options[] = {
 	{ "socket", required_argument, NULL, OPT_SOCKET },
+	{ "socket-mode", required_argument, NULL, OPT_SOCKET_MODE },
+	{ "socket-group", required_argument, NULL, OPT_SOCKET_GROUP },
 	{ "fd", required_argument, NULL, OPT_FD },
 	{ "reset-timeout", required_argument, NULL, OPT_RESET_TIMEOUT },
 	{ "loopback", no_argument, NULL, OPT_LOOPBACK },
@@ -95,6 +100,9 @@ static const char help_text[] =
 	"The VMM's connection, one of:\n"
 	"  --socket PATH           listen at PATH for one VMM at a time; a socket left\n"
 	"                          behind there is replaced, one in use is an error\n"
+	"  --socket-mode OCTAL     of that socket (default 0660 with --socket-group, else\n"
+	"                          what the umask says)\n"
+	"  --socket-group NAME     of that socket: a group, or its number\n"
 	"  --fd N                  use the inherited UNIX stream socket N: listening, or\n"
 	"                          connected (then exit when the VMM hangs up)\n"
 	"  --reset-timeout S       seconds that a VMM which resets the device waits until\n"
@@ -243,6 +251,33 @@ static int parse_sandbox(struct options *options, const char *name, const char *
 	return 0;
 }
 
+static int parse_mode(const char *option, const char *text, int *to)
+{
+	if (!*text || strlen(text) > 4 || strspn(text, "01234567") != strlen(text))
+		return usage_error("not an octal number", option, text);
+	*to = (int)strtol(text, NULL, 8);
+	return *to > 0777 ? usage_error("must be from 0 to 0777", option, text) : 0;
+}
+
+static int parse_group(const char *option, const char *text, gid_t *to)
+{
+	const struct group *group;
+	uint64_t value;
+	int err;
+
+	if (*text >= '0' && *text <= '9') {
+		err = parse_number(option, text, 0, INT_MAX, false, &value);
+		if (!err)
+			*to = (gid_t)value;
+		return err;
+	}
+	group = getgrnam(text);
+	if (!group)
+		return usage_error("there is no such group", option, text);
+	*to = group->gr_gid;
+	return 0;
+}
+
 static int parse_option(struct options *options, int id, const char *name)
 {
 	uint64_t value;
@@ -252,6 +287,10 @@ static int parse_option(struct options *options, int id, const char *name)
 	case OPT_SOCKET:
 		options->socket = optarg;
 		return 0;
+	case OPT_SOCKET_MODE:
+		return parse_mode(name, optarg, &options->access.mode);
+	case OPT_SOCKET_GROUP:
+		return parse_group(name, optarg, &options->access.group);
 	case OPT_FD:
 		err = parse_number(name, optarg, 0, INT_MAX, false, &value);
 		if (!err)
@@ -318,6 +357,10 @@ static int check_options(const struct options *options, int argc, char **argv)
 		log_error("at least one of --virgl and --loopback is needed");
 		goto usage;
 	}
+	if (!options->socket && (options->access.mode >= 0 || options->access.group != (gid_t)-1)) {
+		log_error("--socket-mode and --socket-group are about what --socket names");
+		goto usage;
+	}
 #ifndef HAVE_VIRGLRENDERER
 	if (options->gpu.virgl) {
 		log_error("--virgl: this program was built without libvirglrenderer (1.1.0 or "
@@ -335,6 +378,7 @@ usage:
 static void set_defaults(struct options *options)
 {
 	*options = (struct options){
+		.access = { .mode = -1, .group = (gid_t)-1 },
 		.fd = -1,
 		.reset_timeout = DEFAULT_RESET_TIMEOUT,
 		.sandbox = SANDBOX_AUTO,

@@ -11,6 +11,7 @@
 
 #include "gpu/gpu_device.h"
 #include "util/sandbox.h"
+#include "vhost/vhost_user.h"
 
 enum exit_code {
 	EXIT_OK = 0,
@@ -21,6 +22,7 @@ enum exit_code {
 /**
  * struct options - the command line
  * @socket: path, or NULL
+ * @access: who may connect there
  * @fd: inherited socket, or -1
  * @reset_timeout: seconds
  * @host_visible: --host-visible was given
@@ -29,6 +31,7 @@ enum exit_code {
  */
 struct options {
 	const char *socket;
+	struct vhost_user_access access;
 	int fd;
 	unsigned int reset_timeout;
 	bool host_visible;

@@ -419,58 +419,23 @@ void vhost_user_server_free(struct vhost_user_server *server)
 	free(server);
 }
 
-/* Whether a socket that is in the way can go: 0, or why not. */
-static int remove_stale_socket(const struct sockaddr_un *addr)
-{
-	struct stat st;
-	int fd, err = 0;
-
-	if (lstat(addr->sun_path, &st))
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -EEXIST;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	/* Only a refusal says that nobody is there; a full backlog says the opposite. */
-	if (!connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) || errno != ECONNREFUSED)
-		err = -EADDRINUSE;
-	else if (unlink(addr->sun_path))
-		err = -errno;
-	close(fd);
-	return err;
-}
-
 /**
  * vhost_user_server_listen() - wait for front ends at a path
  * @server: has no socket yet
  * @path: of the socket
+ * @access: who may connect
  *
  * Return: 0 or a negative errno, see the header.
  */
-int vhost_user_server_listen(struct vhost_user_server *server, const char *path)
+int vhost_user_server_listen(struct vhost_user_server *server, const char *path,
+			     const struct vhost_user_access *access)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	struct stat st;
 	int fd, err;
 
-	if (!*path || strlen(path) >= sizeof(addr.sun_path))
-		return *path ? -ENAMETOOLONG : -ENOENT;
-	strcpy(addr.sun_path, path);
-	err = remove_stale_socket(&addr);
-	if (err)
-		return err;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = vu_listen_at(path, access, &st);
 	if (fd < 0)
-		return -errno;
-	if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr))) {
-		err = -errno;
-		goto err_close;
-	}
-	if (listen(fd, 1) || stat(path, &st)) {
-		err = -errno;
-		goto err_unlink;
-	}
+		return fd;
 	server->listen_path = strdup(path);
 	if (!server->listen_path) {
 		err = -ENOMEM;
@@ -487,7 +452,6 @@ int vhost_user_server_listen(struct vhost_user_server *server, const char *path)
 	server->listen_path = NULL;
 err_unlink:
 	unlink(path);
-err_close:
 	close(fd);
 	return err;
 }

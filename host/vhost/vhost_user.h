@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "vhost/backend.h"
 
@@ -31,6 +32,16 @@ struct vhost_user_server;
 
 /* Queues of the device. */
 #define VHOST_USER_NR_RINGS 2
+
+/**
+ * struct vhost_user_access - who may connect to a socket
+ * @mode: of its file; -1: 0660 with a group, else what the umask says
+ * @group: of its file; -1: that of this process
+ */
+struct vhost_user_access {
+	int mode;
+	gid_t group;
+};
 
 /*
  * @reset_timeout_ms: how long a front end waits for a reset of the device; then it is
@@ -57,7 +68,8 @@ void vhost_user_server_free(struct vhost_user_server *server);
  * errno: -EADDRINUSE if somebody does, -EEXIST if something else is there,
  * -ENAMETOOLONG.
  */
-int vhost_user_server_listen(struct vhost_user_server *server, const char *path);
+int vhost_user_server_listen(struct vhost_user_server *server, const char *path,
+			     const struct vhost_user_access *access);
 /*
  * Use @fd, a listening or a connected stream socket of the UNIX family; owned
  * by the server if 0 is returned, else -EINVAL or another negative errno.

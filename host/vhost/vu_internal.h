@@ -3,6 +3,7 @@
  * vu_internal: what the files of the vhost-user back end share
  *
  *	vhost_user.c	sockets, front ends that come and go, events, statistics
+ *	vu_listen.c	a socket at a path
  *	vu_message.c	a message as it arrives, and its answer
  *	vu_handlers.c	which handler a message has, and the simple ones
  *	vu_memory.c	memory regions
@@ -24,6 +25,7 @@
 #include <linux/virtio_ring.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -282,6 +284,10 @@ int vu_watch(struct vhost_user_server *server, int fd, unsigned int source);
 /* Wait for other @events of @fd, which is waited for. */
 void vu_watch_for(struct vhost_user_server *server, int fd, unsigned int source, uint32_t events);
 void vu_unwatch(struct vhost_user_server *server, int fd);
+
+/* vu_listen.c */
+/* A socket that listens at @path, and what was bound there, or a negative errno. */
+int vu_listen_at(const char *path, const struct vhost_user_access *access, struct stat *st);
 
 /* vu_handlers.c */
 /*

@@ -131,7 +131,7 @@ static void sockets_in_the_way(void **state)
 	assert_non_null(other);
 	assert_int_equal(vhost_user_server_attach(other, &test_device_ops, &f->dev), 0);
 	/* In use. */
-	assert_int_equal(vhost_user_server_listen(other, f->path), -EADDRINUSE);
+	assert_int_equal(vhost_user_server_listen(other, f->path, &anybody), -EADDRINUSE);
 	assert_int_equal(access(f->path, F_OK), 0);
 	/* Left behind. */
 	snprintf(path, sizeof(path), "%s.stale", f->path);
@@ -139,7 +139,7 @@ static void sockets_in_the_way(void **state)
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	close(fd);
-	assert_int_equal(vhost_user_server_listen(other, path), 0);
+	assert_int_equal(vhost_user_server_listen(other, path, &anybody), 0);
 	fd = connect_to(path);
 	assert_int_equal(vhost_user_server_step(other, 0), 1);
 	assert_true(vhost_user_server_connected(other));
@@ -153,14 +153,64 @@ static void sockets_in_the_way(void **state)
 
 	/* Not a socket. */
 	other = vhost_user_server_new(f->gm, RESET_TIMEOUT_MS);
-	assert_int_equal(vhost_user_server_listen(other, path), -EEXIST);
+	assert_int_equal(vhost_user_server_listen(other, path, &anybody), -EEXIST);
 	unlink(path);
 	memset(long_path, 'x', sizeof(long_path));
 	long_path[sizeof(long_path) - 1] = 0;
-	assert_int_equal(vhost_user_server_listen(other, long_path), -ENAMETOOLONG);
-	assert_int_equal(vhost_user_server_listen(other, "/nonexistent/socket"), -ENOENT);
+	assert_int_equal(vhost_user_server_listen(other, long_path, &anybody), -ENAMETOOLONG);
+	assert_int_equal(vhost_user_server_listen(other, "/nonexistent/socket", &anybody), -ENOENT);
 	vhost_user_server_free(other);
 	signals(f->dev.fd);
+}
+
+/* The mode of a socket that was made so, or a negative errno; its group in *group. */
+static int mode_of(struct fixture *f, int mode, gid_t group, gid_t *is)
+{
+	const struct vhost_user_access who = { .mode = mode, .group = group };
+	struct vhost_user_server *other = vhost_user_server_new(f->gm, RESET_TIMEOUT_MS);
+	char path[80];
+	struct stat st;
+	int err;
+
+	assert_int_equal(vhost_user_server_attach(other, &test_device_ops, &f->dev), 0);
+	snprintf(path, sizeof(path), "%s.mode", f->path);
+	err = vhost_user_server_listen(other, path, &who);
+	if (!err) {
+		assert_int_equal(stat(path, &st), 0);
+		*is = st.st_gid;
+	}
+	vhost_user_server_close(other);
+	vhost_user_server_free(other);
+	/* Nothing is left of it either way. */
+	assert_int_equal(access(path, F_OK), -1);
+	return err ? err : (int)(st.st_mode & 07777);
+}
+
+static void who_may_connect(void **state)
+{
+	struct fixture *f = *state;
+	mode_t mask = umask(027);
+	struct capture capture;
+	gid_t group;
+
+	assert_int_equal(mode_of(f, -1, (gid_t)-1, &group), 0750);
+	/* More and less than the umask. */
+	assert_int_equal(mode_of(f, 0666, (gid_t)-1, &group), 0666);
+	assert_int_equal(mode_of(f, 0600, (gid_t)-1, &group), 0600);
+	assert_int_equal(mode_of(f, -1, getgid(), &group), 0660);
+	assert_int_equal(group, getgid());
+	assert_int_equal(mode_of(f, 0640, getgid(), &group), 0640);
+	/* The umask is what it was. */
+	assert_int_equal(umask(mask), 027);
+	if (getuid()) {
+		capture_begin();
+		assert_int_equal(mode_of(f, -1, getgid() + 12345, &group), -EPERM);
+		capture_end(&capture);
+		assert_int_equal(captured(&capture, "cannot be given to group"), 1);
+	} else {
+		assert_int_equal(mode_of(f, -1, getgid() + 12345, &group), 0660);
+		assert_int_equal(group, getgid() + 12345);
+	}
 }
 
 static void no_descriptors_left(void **state)
@@ -267,6 +317,7 @@ int main(void)
 		TEST(the_next_front_end_waits_its_turn),
 		TEST(a_front_end_that_hangs_up_anywhere),
 		TEST(sockets_in_the_way),
+		TEST(who_may_connect),
 		TEST(no_descriptors_left),
 		TEST(inherited_sockets),
 		TEST(statistics),

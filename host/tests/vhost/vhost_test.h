@@ -42,6 +42,8 @@
 #define NEED_REPLY VHOST_USER_NEED_REPLY
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static const struct vhost_user_access anybody = { .mode = -1, .group = (gid_t)-1 };
+
 /* Fixture: a server that listens, a front end that is connected to it */
 
 struct fixture {
@@ -109,7 +111,7 @@ static inline int setup_with(void **state, unsigned int reset_timeout_ms)
 	assert_int_equal(vhost_user_server_attach(f->server, &test_device_ops, &f->dev), 0);
 	snprintf(f->path, sizeof(f->path), "%s/test_vhost_user.%d.%u",
 		 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", getpid(), count++);
-	assert_int_equal(vhost_user_server_listen(f->server, f->path), 0);
+	assert_int_equal(vhost_user_server_listen(f->server, f->path, &anybody), 0);
 	for (i = 0; i < sizeof(f->dev.config); i++)
 		f->dev.config[i] = (unsigned char)(0x10 + i);
 	test_guest_init(&f->guest);
