@@ -98,11 +98,11 @@ tools: kernel-source
 
 ## demo: hash and invert a file's bytes in a guest process's own memory (FILE=)
 demo: $(call built,kernel host tools)
-	$(Q)tools/testing/run-demo
+	$(Q)tools/testing/run/run-demo
 
 ## demo-venus: a Vulkan compute shader of the host on a guest process's memory (FILE=)
 demo-venus: venus
-	$(Q)tools/testing/run-demo-venus
+	$(Q)tools/testing/run/run-demo-venus
 
 ## test: check and every test layer; the last line is the sum of all
 test: deps
@@ -115,7 +115,7 @@ test-full: clean test test-mutants
 
 ## test-kunit: the driver's KUnit tests, in User-Mode Linux
 test-kunit: $(call built,kernel)
-	$(Q)tools/testing/run-kunit
+	$(Q)tools/testing/run/run-kunit
 
 ## test-host: the device's unit tests, with sanitizers
 test-host: $(call built,deps)
@@ -123,17 +123,17 @@ test-host: $(call built,deps)
 
 ## test-uml: tests in a guest against the real device
 test-uml: $(call built,kernel host tools)
-	$(Q)tools/testing/run-uml-tests
+	$(Q)tools/testing/run/run-uml-tests
 
 ## test-qemu: tests in an x86-64 guest behind stock QEMU, with every debugging aid
 test-qemu: $(call built,host tools) kernel-x86
 	$(Q)scripts/fetch-trixie --for-qemu
-	$(Q)tools/testing/run-qemu-tests
+	$(Q)tools/testing/run/run-qemu-tests
 
 ## test-venus: Vulkan on process memory, with stock QEMU, virglrenderer, udmabuf and lavapipe
 test-venus: venus
 	$(SUBMAKE) -C host O=$(BUILD)/venus/host SYSROOT=$(BUILD)/trixie tests
-	$(Q)tools/testing/run-venus-tests
+	$(Q)tools/testing/run/run-venus-tests
 
 ## test-mutants: break the driver on purpose, and expect tests to fail
 test-mutants: $(call built,kernel host tools)
