@@ -15,7 +15,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "userptr-test-util.h"
+#include "lib/userptr-test-util.h"
 #include "venus-device.h"
 #include "vkc.h"
 

@@ -19,7 +19,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "userptr-test-session.h"
+#include "lib/userptr-test-session.h"
 
 /* Half of a file's 4096 bytes, of 16 each. */
 #define ROOM 128

@@ -13,7 +13,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 
-#include "userptr-test-session.h"
+#include "lib/userptr-test-session.h"
 
 /* What the runner gives to the device "CHUNKS". */
 #define CHUNK_ENTRIES 16u

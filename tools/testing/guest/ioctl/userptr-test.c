@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "userptr-test-session.h"
+#include "lib/userptr-test-session.h"
 
 #define CREATE_SIZE sizeof(struct virtio_gpu_resource_create_userptr)
 #define ADD_SIZE sizeof(struct virtio_gpu_resource_add_userptr_pages)

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 
-#include "userptr-test-session.h"
+#include "lib/userptr-test-session.h"
 
 /* What the runner gives to the device "SMALL". */
 #define SMALL_BYTES MIB(1)

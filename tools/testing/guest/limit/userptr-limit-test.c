@@ -15,7 +15,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "userptr-test-session.h"
+#include "lib/userptr-test-session.h"
 
 /* ---- a process that changes its user ---------------------------------------- */
 

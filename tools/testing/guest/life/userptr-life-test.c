@@ -28,7 +28,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "userptr-test-session.h"
+#include "lib/userptr-test-session.h"
 
 #define PAGES 16ul
 #define MARGIN 4ul

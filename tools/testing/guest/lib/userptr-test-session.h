@@ -15,7 +15,7 @@
 #include <endian.h>
 
 #include "kselftest_harness.h"
-#include "userptr-test-util.h"
+#include "lib/userptr-test-util.h"
 
 /* In a child there is no harness: say what went wrong, and fail. */
 #define CHECK(condition)                                                                 \

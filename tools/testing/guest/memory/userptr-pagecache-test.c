@@ -15,7 +15,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-#include "userptr-test-session.h"
+#include "lib/userptr-test-session.h"
 
 #define RELEASED VIRTGPU_USERPTR_INFO_WAIT_RELEASED
 #define MODEL_SIZE MIB(20)

@@ -37,7 +37,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "userptr-test-util.h"
+#include "lib/userptr-test-util.h"
 
 #define HALF 64u
 #define ARENA (2 * HALF)

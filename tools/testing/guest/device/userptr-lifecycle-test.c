@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "userptr-test-session.h"
+#include "lib/userptr-test-session.h"
 
 #define MODULE "virtio_gpu"
 #define MODULE_FILE "/modules/virtio_gpu.ko"

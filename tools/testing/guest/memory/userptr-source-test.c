@@ -24,7 +24,7 @@
 #include <sys/swap.h>
 #include <sys/syscall.h>
 
-#include "userptr-test-session.h"
+#include "lib/userptr-test-session.h"
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT 21

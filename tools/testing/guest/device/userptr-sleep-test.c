@@ -16,7 +16,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
-#include "userptr-test-session.h"
+#include "lib/userptr-test-session.h"
 
 #define PM_TEST "/sys/power/pm_test"
 #define PM_TEST_DELAY "/sys/module/suspend/parameters/pm_test_delay"

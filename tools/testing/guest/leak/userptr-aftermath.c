@@ -32,7 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "userptr-test-util.h"
+#include "lib/userptr-test-util.h"
 
 #define STATUS_LEFT_BEHIND 120
 /* The users that tests become; each test has one of its own. */

@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "userptr-test-util.h"
+#include "lib/userptr-test-util.h"
 
 #define PAGEMAP_PRESENT (1ull << 63)
 #define PAGEMAP_PFN ((1ull << 55) - 1)

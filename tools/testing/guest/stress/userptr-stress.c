@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "userptr-test-session.h"
+#include "lib/userptr-test-session.h"
 
 #define PROCESSES 6
 /* Pages of each, in as many pieces. */

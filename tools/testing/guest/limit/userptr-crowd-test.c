@@ -20,7 +20,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#include "userptr-test-session.h"
+#include "lib/userptr-test-session.h"
 
 #define RELEASED VIRTGPU_USERPTR_INFO_WAIT_RELEASED
 /* Others use this machine, too: what is measured is the best of so many. */
