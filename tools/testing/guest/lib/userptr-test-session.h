@@ -17,6 +17,11 @@
 #include "kselftest_harness.h"
 #include "lib/userptr-test-util.h"
 
+/* What the runners give to the devices SMALL, UNPLUG and DYING. */
+#define SMALL_BYTES MIB(1)
+#define SMALL_SEGMENTS 64u
+#define SMALL_ENTRIES 16u
+
 /* In a child there is no harness: say what went wrong, and fail. */
 #define CHECK(condition)                                                                 \
 	do {                                                                             \

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * userptr-limit-test: limits that take a whole machine to run into
+ * userptr-limit-test: limits of the user and of the machine
  *
- * Who is charged when a process changes its user, a memory cgroup that is
- * full, and more pieces of memory than User-Mode Linux can have.  The other
- * limits are in userptr-fault-test.  Runs in the guest, as root.
+ * How much a user may pin, who is charged when a process changes its user, a
+ * memory cgroup that is full, and more pieces of memory than User-Mode Linux can
+ * have.  The limits of a device are in fault/userptr-fault-test.c.  Runs in the
+ * guest, as root.
  *
  * Invariant: see userptr-test-session.h.
  */
@@ -16,6 +17,186 @@
 #include <sys/stat.h>
 
 #include "lib/userptr-test-session.h"
+
+/* ---- limits of the user --------------------------------------------------- */
+
+FIXTURE(limit)
+{
+	struct session session;
+	struct region region;
+};
+
+FIXTURE_SETUP(limit)
+{
+	memset(&self->region, 0, sizeof(self->region));
+	session_begin(_metadata, &self->session, "MAIN");
+	if (self->session.node)
+		ASSERT_EQ(0, region_alloc(&self->region, 64));
+}
+
+FIXTURE_TEARDOWN(limit)
+{
+	session_end(_metadata, &self->session);
+	region_free(&self->region);
+}
+
+struct limit_arg {
+	struct session *session;
+	uint8_t *addr;
+	uid_t uid;
+	int turn[2];
+	int done[2];
+};
+
+static int register_pages(struct limit_arg *arg, size_t pages, struct vg_bo *bo)
+{
+	return vg_userptr_create(arg->session->vg.fd, arg->addr, pages * PAGE, 0, bo);
+}
+
+/* 16 pages is the limit: 16 fit, 17 do not, nor does one more. */
+static int at_the_limit(void *opaque)
+{
+	struct limit_arg *arg = opaque;
+	int fd = arg->session->vg.fd;
+	struct vg_bo bo, more;
+
+	CHECK(!become_user(arg->uid, 16 * PAGE));
+	CHECK(register_pages(arg, 17, &bo) == -ENOMEM);
+	CHECK(vg_status_kib("VmPin") == 0);
+	CHECK(!register_pages(arg, 16, &bo));
+	CHECK(vg_status_kib("VmPin") == 64);
+	CHECK(register_pages(arg, 1, &more) == -ENOMEM);
+	CHECK(!vg_bo_close(fd, bo.handle));
+	CHECK(!vg_wait_status_kib("VmPin", 0, SETTLE_MS));
+	CHECK(!register_pages(arg, 16, &bo));
+	CHECK(!vg_bo_close(fd, bo.handle));
+	return 0;
+}
+
+TEST_F(limit, exact)
+{
+	struct limit_arg arg = { .session = &self->session, .addr = self->region.addr };
+	struct loopback_stats delta;
+
+	arg.uid = 3001;
+	EXPECT_EQ(0, child_result(run_child(at_the_limit, &arg)));
+	ASSERT_EQ(0, stats_since(&self->session, &delta));
+	EXPECT_EQ(2, delta.userptr_created);
+	EXPECT_EQ(0, delta.errors);
+}
+
+static int with_limit_zero(void *opaque)
+{
+	struct limit_arg *arg = opaque;
+	struct vg_bo bo;
+
+	CHECK(!become_user(arg->uid, 0));
+	CHECK(register_pages(arg, 1, &bo) == -EPERM);
+	CHECK(vg_status_kib("VmPin") == 0);
+	return 0;
+}
+
+TEST_F(limit, zero)
+{
+	struct limit_arg arg = { .session = &self->session, .addr = self->region.addr };
+
+	arg.uid = 3002;
+	EXPECT_EQ(0, child_result(run_child(with_limit_zero, &arg)));
+	expect_untouched(_metadata, &self->session);
+}
+
+static int with_capability(void *opaque)
+{
+	const struct rlimit none = { 0 };
+	struct limit_arg *arg = opaque;
+	struct vg_bo bo;
+
+	CHECK(!setrlimit(RLIMIT_MEMLOCK, &none));
+	CHECK(!register_pages(arg, 64, &bo));
+	CHECK(vg_status_kib("VmPin") == 256);
+	CHECK(!vg_bo_close(arg->session->vg.fd, bo.handle));
+	return 0;
+}
+
+TEST_F(limit, lifted_by_cap_ipc_lock)
+{
+	struct limit_arg arg = { .session = &self->session, .addr = self->region.addr };
+
+	EXPECT_EQ(0, child_result(run_child(with_capability, &arg)));
+}
+
+/* What one process of a user has pinned, another cannot pin any more. */
+static int limit_holder(void *opaque)
+{
+	struct limit_arg *arg = opaque;
+	struct vg_bo bo;
+	char token;
+
+	CHECK(!become_user(arg->uid, 16 * PAGE));
+	CHECK(!register_pages(arg, 12, &bo));
+	CHECK(write(arg->done[1], "1", 1) == 1);
+	CHECK(read(arg->turn[0], &token, 1) == 1);
+	CHECK(!vg_bo_close(arg->session->vg.fd, bo.handle));
+	CHECK(!vg_wait_status_kib("VmPin", 0, SETTLE_MS));
+	return 0;
+}
+
+static int limit_rival(void *opaque)
+{
+	struct limit_arg *arg = opaque;
+	struct vg_bo bo;
+
+	CHECK(!become_user(arg->uid, 16 * PAGE));
+	CHECK(register_pages(arg, 5, &bo) == -ENOMEM);
+	CHECK(!register_pages(arg, 4, &bo));
+	CHECK(!vg_bo_close(arg->session->vg.fd, bo.handle));
+	return 0;
+}
+
+TEST_F(limit, counts_per_user)
+{
+	struct limit_arg arg = { .session = &self->session, .addr = self->region.addr };
+	char token;
+	pid_t holder;
+
+	arg.uid = 3003;
+	ASSERT_EQ(0, pipe(arg.turn));
+	ASSERT_EQ(0, pipe(arg.done));
+	holder = run_child(limit_holder, &arg);
+	ASSERT_LT(0, holder);
+	ASSERT_EQ(1, read(arg.done[0], &token, 1));
+	EXPECT_EQ(0, child_result(run_child(limit_rival, &arg)));
+	ASSERT_EQ(1, write(arg.turn[1], "1", 1));
+	EXPECT_EQ(0, child_result(holder));
+}
+
+/* The release is not instant, but the next registration must not notice. */
+static int loop_at_the_limit(void *opaque)
+{
+	struct limit_arg *arg = opaque;
+	struct vg_bo bo;
+	int i;
+
+	CHECK(!become_user(arg->uid, 16 * PAGE));
+	for (i = 0; i < 300; i++) {
+		CHECK(!register_pages(arg, 16, &bo));
+		CHECK(!vg_bo_close(arg->session->vg.fd, bo.handle));
+	}
+	return 0;
+}
+
+TEST_F(limit, register_and_close_in_a_loop)
+{
+	struct limit_arg arg = { .session = &self->session, .addr = self->region.addr };
+	struct loopback_stats delta;
+
+	arg.uid = 3004;
+	EXPECT_EQ(0, child_result(run_child(loop_at_the_limit, &arg)));
+	EXPECT_EQ(0, wait_no_resources(&self->session.vg, SETTLE_MS));
+	ASSERT_EQ(0, stats_since(&self->session, &delta));
+	EXPECT_EQ(300, delta.userptr_created);
+	EXPECT_EQ(300, delta.userptr_destroyed);
+}
 
 /* ---- a process that changes its user ---------------------------------------- */
 
