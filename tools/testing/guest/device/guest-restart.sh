@@ -28,10 +28,11 @@ device=$(readlink -f "/sys/class/drm/${USERPTR_MAIN#/dev/dri/}/device")
 while [ ! -e "$device/vendor" ]; do
 	device=${device%/*}
 done
-userptr-test -t two_contexts
+userptr-share-test -t two_contexts
 ask kill-device 0
 echo 1 >"$device/remove"
 wait_for [ ! -e "$USERPTR_MAIN" ]
 ask start-device 0
 wait_for [ -e "$USERPTR_MAIN" ]
-userptr-test -t two_contexts -t exit_with_live_registrations
+userptr-share-test -t two_contexts
+userptr-close-test -t exit_with_live_registrations

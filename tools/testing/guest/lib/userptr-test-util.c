@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * userptr-test-util: memory, processes and kernel counters for userptr-test
+ * userptr-test-util: memory, processes and kernel counters for the test programs
  *
  * See userptr-test-util.h.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * userptr-test-util: memory, processes and kernel counters for userptr-test
+ * userptr-test-util: memory, processes and kernel counters for the test programs
  *
  * Nothing here knows the test harness: functions return 0 or a negative errno,
  * and the tests judge.  No state is kept.
