@@ -2,8 +2,9 @@
 /*
  * userptr-test-util: memory, processes and kernel counters for the test programs
  *
- * Nothing here knows the test harness: functions return 0 or a negative errno,
- * and the tests judge.  No state is kept.
+ * userptr-test-memory.c, userptr-test-process.c and userptr-test-kernel.c.  Nothing
+ * there knows the test harness: functions return 0 or a negative errno, and the
+ * tests judge.  No state is kept.
  */
 #ifndef USERPTR_TEST_UTIL_H
 #define USERPTR_TEST_UTIL_H
@@ -59,20 +60,21 @@ bool file_contains(const char *path, const char *text);
 int wait_file_contains(const char *path, const char *text, int timeout_ms);
 int kmsg_open(void);
 bool kmsg_says(int fd, const char *text);
+void poll_pause(void);
+void pause_for_look(void);
+int virtio_device_name(char *name, size_t len);
+bool can_look_up(void);
 
 pid_t run_child(int (*body)(void *arg), void *arg);
 int wait_child(pid_t pid, int timeout_ms, int *status);
 int child_result(pid_t pid);
-void pause_for_look(void);
 int become_user(uid_t uid, uint64_t memlock);
 int wait_sleeping(pid_t pid, unsigned int threads, int timeout_ms);
-int virtio_device_name(char *name, size_t len);
 
 /*
  * Have scripts/qemu-run do something on the host, and wait for it: 0, -EREMOTEIO
  * if it could not, -EIO if nobody answers.
  */
 int ask_host(const char *request);
-bool can_look_up(void);
 
 #endif /* USERPTR_TEST_UTIL_H */
