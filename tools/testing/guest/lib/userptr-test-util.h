@@ -70,6 +70,8 @@ int wait_child(pid_t pid, int timeout_ms, int *status);
 int child_result(pid_t pid);
 int become_user(uid_t uid, uint64_t memlock);
 int wait_sleeping(pid_t pid, unsigned int threads, int timeout_ms);
+int send_fd(int sock, int fd);
+int receive_fd(int sock);
 
 /*
  * Have scripts/qemu-run do something on the host, and wait for it: 0, -EREMOTEIO

@@ -152,43 +152,6 @@ REVOKED_BY(kill_of_the_owner_with_the_file_open_elsewhere, NOTHING)
 	return ret ?: child_result(pid) == -SIGKILL ? 0 : -ECHILD;
 }
 
-static int send_file(int sock, int fd)
-{
-	char control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec iov = { .iov_base = "f", .iov_len = 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
-	return sendmsg(sock, &msg, 0) == 1 ? 0 : -errno;
-}
-
-static int receive_file(int sock)
-{
-	char control[CMSG_SPACE(sizeof(int))] = { 0 }, byte;
-	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = sizeof(control),
-	};
-	int fd;
-
-	if (recvmsg(sock, &msg, 0) != 1 || !CMSG_FIRSTHDR(&msg))
-		return -EIO;
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(int));
-	return fd;
-}
-
 /* A file of its own, of which the parent gets a descriptor. */
 static int register_pass_and_exit(void *opaque)
 {
@@ -199,7 +162,7 @@ static int register_pass_and_exit(void *opaque)
 	CHECK(!region_scattered(&region, PAGES));
 	CHECK(!vg_open(&vg, self->session.node, 1));
 	CHECK(!vg_userptr_create(vg.fd, region.addr, region.size, 0, &self->bo));
-	CHECK(!send_file(self->file, vg.fd));
+	CHECK(!send_fd(self->file, vg.fd));
 	CHECK(!tell_ids(self, self->file));
 	return 0;
 }
@@ -212,7 +175,7 @@ TEST_F(life, exit_of_the_owner_after_passing_the_file_over_a_socket)
 	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, socks));
 	self->file = socks[1];
 	pid = run_child(register_pass_and_exit, self);
-	fd = receive_file(socks[0]);
+	fd = receive_fd(socks[0]);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, hear_ids(self, socks[0]));
 	EXPECT_EQ(0, child_result(pid));
