@@ -677,27 +677,3 @@ int vg_wait_status_kib(const char *field, long kib, int timeout_ms)
 	}
 	return 0;
 }
-
-/**
- * vg_free_memory() - pages that nobody uses, those in the allocator's caches too
- *
- * MemFree leaves the caches out, and what is freed goes there first.
- *
- * Return: bytes or a negative errno.
- */
-long vg_free_memory(void)
-{
-	FILE *file = fopen("/proc/zoneinfo", "re");
-	long pages = 0, number;
-	char line[256];
-
-	if (!file)
-		return -errno;
-	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, " pages free %ld", &number) == 1 ||
-		    sscanf(line, " count: %ld", &number) == 1)
-			pages += number;
-	}
-	fclose(file);
-	return pages * sysconf(_SC_PAGESIZE);
-}

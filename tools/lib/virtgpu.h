@@ -123,7 +123,6 @@ int vg_inject(struct vg *vg, const struct vg_fault *fault);
 
 long vg_status_kib(const char *field);
 int vg_wait_status_kib(const char *field, long kib, int timeout_ms);
-long vg_free_memory(void);
 uint64_t vg_now_us(void);
 
 #endif /* VIRTGPU_H */

@@ -216,8 +216,8 @@ TEST_F_TIMEOUT(userptr, one_gib, 90)
 	uint64_t started;
 	long cost;
 
-	if (vg_free_memory() < (long)MIB(1200))
-		SKIP(return, "the guest has only %ld MiB free", vg_free_memory() >> 20);
+	if (free_memory() < (long)MIB(1200))
+		SKIP(return, "the guest has only %ld MiB free", free_memory() >> 20);
 	ASSERT_EQ(0, region_alloc(region, MIB(1024) / PAGE));
 	region_fill(region, 1);
 	started = vg_now_us();

@@ -172,10 +172,10 @@ static inline long registration_cost(struct session *session, const struct regio
 	int i;
 
 	for (i = 0; i < 4; i++) {
-		before = vg_free_memory();
+		before = free_memory();
 		if (create(session, region, 0, &bo))
 			return -EIO;
-		after = vg_free_memory();
+		after = free_memory();
 		if (before - after < least)
 			least = before - after;
 		if (vg_bo_close(session->vg.fd, bo.handle) ||

@@ -52,6 +52,7 @@ int sha256(const void *data, size_t len, uint8_t digest[LOOPBACK_SHA256_SIZE]);
 bool same_digest(struct vg *vg, uint32_t res, const void *data, size_t len);
 
 long read_counter(const char *path, const char *name);
+long free_memory(void);
 long pins_outstanding(void);
 int wait_pins(long pins, int timeout_ms);
 int wait_no_resources(struct vg *vg, int timeout_ms);

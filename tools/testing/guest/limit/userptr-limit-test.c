@@ -430,7 +430,7 @@ TEST_F_TIMEOUT(scattered, gib_in_single_pages, 400)
 	long cost;
 
 	/* It takes twice that, so that no two pages are neighbours. */
-	ASSERT_LT((long)MIB(2100), vg_free_memory());
+	ASSERT_LT((long)MIB(2100), free_memory());
 	ASSERT_EQ(0, region_scattered(region, GIB_SEGMENTS));
 	EXPECT_LE(MIB(1024), region->size);
 	region_fill(region, GIB_SEGMENTS);
