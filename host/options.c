@@ -352,13 +352,13 @@ static int check_options(const struct options *options, int argc, char **argv)
 		log_error("--socket '': no path");
 		goto usage;
 	}
+	if (!options->socket && (options->access.mode >= 0 || options->access.group != (gid_t)-1)) {
+		log_error("--socket-mode and --socket-group are about what --socket names");
+		goto usage;
+	}
 	/* Without contexts a guest can do nothing with what the device offers. */
 	if (!options->gpu.virgl && !options->gpu.loopback) {
 		log_error("at least one of --virgl and --loopback is needed");
-		goto usage;
-	}
-	if (!options->socket && (options->access.mode >= 0 || options->access.group != (gid_t)-1)) {
-		log_error("--socket-mode and --socket-group are about what --socket names");
 		goto usage;
 	}
 #ifndef HAVE_VIRGLRENDERER
