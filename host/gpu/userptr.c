@@ -96,22 +96,25 @@ uint32_t userptr_append_range(struct userptr_core *core, struct run_list *list, 
 			      uint64_t len, uint64_t max_runs)
 {
 	struct run pieces[GUEST_MEMORY_MAX_REGIONS];
+	uint32_t ret = OK;
 	int i, nr;
 
-	nr = guest_memory_resolve(core->gm, addr, len, pieces, GUEST_MEMORY_MAX_REGIONS);
+	nr = guest_memory_take(core->gm, addr, len, pieces, GUEST_MEMORY_MAX_REGIONS);
 	if (nr < 0)
 		return nr == -ENOMEM ? ERR_OUT_OF_MEMORY : ERR_INVALID_PARAMETER;
-	for (i = 0; i < nr; i++) {
+	for (i = 0; i < nr && ret == OK; i++) {
 		size_t before = list->nr;
 
 		/* Now, when it can be refused: later a job would die of it. */
 		if (guest_memory_populate(&pieces[i]) || run_list_append(list, &pieces[i]))
-			return ERR_OUT_OF_MEMORY;
+			ret = ERR_OUT_OF_MEMORY;
 		core->total_runs += list->nr - before;
-		if (list->nr > max_runs || core->total_runs > core->limits.max_total_runs)
-			return ERR_LIMIT;
+		if (ret == OK &&
+		    (list->nr > max_runs || core->total_runs > core->limits.max_total_runs))
+			ret = ERR_LIMIT;
 	}
-	return OK;
+	runs_put(pieces, (unsigned int)nr);
+	return ret;
 }
 
 void userptr_drop_runs(struct userptr_core *core, struct run_list *list)

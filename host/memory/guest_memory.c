@@ -7,10 +7,10 @@
  * regions of a table are sorted by guest address and do not overlap, nor do
  * their ranges in the front end's address space.
  *
- * Threads: a table belongs to one thread.  All live ram_files are on one list,
- * guarded by ram_files_lock, so that a file that only runs still hold is found
- * again when a new table names it.  The last reference is dropped with that
- * lock held; the others are atomic and need none.
+ * Threads: a table has a lock, which is held for moments; one thread sets it.  All
+ * live ram_files are on one list, guarded by ram_files_lock, so that a file that only
+ * runs still hold is found again when a new table names it.  The last reference is
+ * dropped with that lock held; the others are atomic and need none.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -68,11 +68,13 @@ struct region {
 
 /**
  * struct guest_memory - the table
+ * @lock: of everything here; whoever sets the table need not take it to look
  * @regions: sorted by guest address
  * @nr: how many
  * @generation: tables that were set
  */
 struct guest_memory {
+	pthread_mutex_t lock;
 	struct region regions[GUEST_MEMORY_MAX_REGIONS];
 	unsigned int nr;
 	uint64_t generation;
@@ -229,7 +231,11 @@ void *run_pointer(const struct run *run)
  */
 struct guest_memory *guest_memory_new(void)
 {
-	return calloc(1, sizeof(struct guest_memory));
+	struct guest_memory *gm = calloc(1, sizeof(*gm));
+
+	if (gm)
+		pthread_mutex_init(&gm->lock, NULL);
+	return gm;
 }
 
 static void regions_put(struct region *regions, unsigned int nr)
@@ -247,6 +253,7 @@ void guest_memory_free(struct guest_memory *gm)
 	if (!gm)
 		return;
 	regions_put(gm->regions, gm->nr);
+	pthread_mutex_destroy(&gm->lock);
 	free(gm);
 }
 
@@ -303,8 +310,8 @@ static int compare_regions(const void *a, const void *b)
  */
 int guest_memory_set(struct guest_memory *gm, const struct guest_region *regions, unsigned int nr)
 {
-	struct region new[GUEST_MEMORY_MAX_REGIONS];
-	unsigned int i;
+	struct region new[GUEST_MEMORY_MAX_REGIONS], old[GUEST_MEMORY_MAX_REGIONS];
+	unsigned int i, nr_old;
 	int err;
 
 	err = check_regions(regions, nr);
@@ -322,11 +329,15 @@ int guest_memory_set(struct guest_memory *gm, const struct guest_region *regions
 	}
 	if (nr)
 		qsort(new, nr, sizeof(new[0]), compare_regions);
-	/* The old table goes last: files that both name keep their mapping. */
-	regions_put(gm->regions, gm->nr);
+	pthread_mutex_lock(&gm->lock);
+	nr_old = gm->nr;
+	memcpy(old, gm->regions, nr_old * sizeof(old[0]));
 	memcpy(gm->regions, new, nr * sizeof(new[0]));
 	gm->nr = nr;
 	gm->generation++;
+	pthread_mutex_unlock(&gm->lock);
+	/* The old table goes last: files that both name keep their mapping. */
+	regions_put(old, nr_old);
 	return 0;
 
 err_put:
@@ -416,6 +427,40 @@ int guest_memory_resolve(struct guest_memory *gm, uint64_t addr, uint64_t len, s
 }
 
 /**
+ * guest_memory_take() - the same, with a reference of each piece
+ * @gm: the table
+ * @addr: guest-physical address
+ * @len: bytes
+ * @runs: where the pieces go, for runs_put()
+ * @max: how many fit
+ *
+ * Return: as guest_memory_resolve().
+ */
+int guest_memory_take(struct guest_memory *gm, uint64_t addr, uint64_t len, struct run *runs,
+		      unsigned int max)
+{
+	int i, nr;
+
+	pthread_mutex_lock(&gm->lock);
+	nr = guest_memory_resolve(gm, addr, len, runs, max);
+	for (i = 0; i < nr; i++)
+		ram_file_get(runs[i].file);
+	pthread_mutex_unlock(&gm->lock);
+	return nr;
+}
+
+/**
+ * runs_put() - the end of what guest_memory_take() gave
+ * @runs: the pieces
+ * @nr: how many
+ */
+void runs_put(struct run *runs, unsigned int nr)
+{
+	while (nr--)
+		ram_file_put(runs[nr].file);
+}
+
+/**
  * guest_memory_pointer() - a guest-physical range as a host pointer
  * @gm: the table
  * @addr: guest-physical address
@@ -481,7 +526,7 @@ int guest_memory_read(struct guest_memory *gm, uint64_t addr, void *to, size_t l
 
 	if (!len)
 		return 0;
-	nr = guest_memory_resolve(gm, addr, len, runs, GUEST_MEMORY_MAX_REGIONS);
+	nr = guest_memory_take(gm, addr, len, runs, GUEST_MEMORY_MAX_REGIONS);
 	if (nr < 0)
 		return -EFAULT;
 	for (i = 0; i < nr; i++) {
@@ -489,6 +534,7 @@ int guest_memory_read(struct guest_memory *gm, uint64_t addr, void *to, size_t l
 		at += runs[i].length;
 	}
 	copied();
+	runs_put(runs, (unsigned int)nr);
 	return 0;
 }
 
@@ -509,13 +555,14 @@ int guest_memory_write(struct guest_memory *gm, uint64_t addr, const void *from,
 
 	if (!len)
 		return 0;
-	nr = guest_memory_resolve(gm, addr, len, runs, GUEST_MEMORY_MAX_REGIONS);
+	nr = guest_memory_take(gm, addr, len, runs, GUEST_MEMORY_MAX_REGIONS);
 	if (nr < 0)
 		return -EFAULT;
 	for (i = 0; i < nr; i++) {
 		memcpy(run_pointer(&runs[i]), at, runs[i].length);
 		at += runs[i].length;
 	}
+	runs_put(runs, (unsigned int)nr);
 	return 0;
 }
 
@@ -543,16 +590,42 @@ int guest_memory_populate(const struct run *run)
  *
  * Return: bytes, at most UINT64_MAX.
  */
-uint64_t guest_memory_bytes(const struct guest_memory *gm)
+uint64_t guest_memory_bytes(struct guest_memory *gm)
 {
 	uint64_t bytes = 0;
 	unsigned int i;
 
+	pthread_mutex_lock(&gm->lock);
 	/* Regions do not overlap, so the sum is at most one more than fits. */
 	for (i = 0; i < gm->nr; i++)
 		if (__builtin_add_overflow(bytes, gm->regions[i].size, &bytes))
-			return UINT64_MAX;
+			bytes = UINT64_MAX;
+	pthread_mutex_unlock(&gm->lock);
 	return bytes;
+}
+
+/**
+ * guest_memory_files() - what guest RAM lies in
+ * @gm: the table
+ * @files: GUEST_MEMORY_MAX_REGIONS of them; each that is filled has a reference
+ *
+ * Return: how many are filled.
+ */
+unsigned int guest_memory_files(struct guest_memory *gm, struct ram_file **files)
+{
+	unsigned int i, j, nr = 0;
+
+	pthread_mutex_lock(&gm->lock);
+	for (i = 0; i < gm->nr; i++) {
+		struct ram_file *file = gm->regions[i].file;
+
+		for (j = 0; j < nr && files[j] != file; j++)
+			;
+		if (j == nr)
+			files[nr++] = ram_file_get(file);
+	}
+	pthread_mutex_unlock(&gm->lock);
+	return nr;
 }
 
 /**
@@ -573,7 +646,12 @@ struct ram_file *guest_memory_file(const struct guest_memory *gm, unsigned int i
  *
  * Return: a number that every guest_memory_set() changes.
  */
-uint64_t guest_memory_generation(const struct guest_memory *gm)
+uint64_t guest_memory_generation(struct guest_memory *gm)
 {
-	return gm->generation;
+	uint64_t generation;
+
+	pthread_mutex_lock(&gm->lock);
+	generation = gm->generation;
+	pthread_mutex_unlock(&gm->lock);
+	return generation;
 }

@@ -10,7 +10,8 @@
  *
  * Nothing here knows a VMM, vhost-user or virtio-gpu type.
  *
- * Threads: a struct guest_memory belongs to the thread that runs the rings.
+ * Threads: one thread sets the table, and it alone may use what is said to be
+ * borrowed.  Everything else can be called by any.
  * Reference counts of ram_files are atomic: runs may be put by any thread.
  */
 #ifndef GUEST_MEMORY_H
@@ -76,16 +77,19 @@ void guest_memory_free(struct guest_memory *gm);
 int guest_memory_set(struct guest_memory *gm, const struct guest_region *regions, unsigned int nr);
 
 /*
- * Append the pieces that [addr, addr + len) lies in to @runs (borrowed, not
- * referenced: good until the next guest_memory_set()).  A range may cross
- * regions that are adjacent in guest addresses.  -EFAULT: a byte of it is not
- * in guest memory; -E2BIG: more than @max pieces; -EINVAL: len 0.  Returns the
- * number of pieces.
+ * The pieces that [addr, addr + len) lies in, in @runs; each with a reference, for
+ * runs_put().  A range may cross regions that are adjacent in guest addresses.
+ * -EFAULT: a byte of it is not in guest memory; -E2BIG: more than @max pieces;
+ * -EINVAL: len 0.  Returns the number of pieces.
  */
+int guest_memory_take(struct guest_memory *gm, uint64_t addr, uint64_t len, struct run *runs,
+		      unsigned int max);
+void runs_put(struct run *runs, unsigned int nr);
+/* The same, borrowed: without references, and good until the next guest_memory_set(). */
 int guest_memory_resolve(struct guest_memory *gm, uint64_t addr, uint64_t len, struct run *runs,
 			 unsigned int max);
 
-/* A host pointer to [addr, addr + len) if it is contiguous here, else NULL. */
+/* A host pointer to [addr, addr + len) if it is contiguous here, else NULL; borrowed. */
 void *guest_memory_pointer(struct guest_memory *gm, uint64_t addr, uint64_t len);
 /* The same for an address in the front end's own address space. */
 void *guest_memory_user_pointer(struct guest_memory *gm, uint64_t user_addr, uint64_t len);
@@ -102,8 +106,13 @@ int guest_memory_write(struct guest_memory *gm, uint64_t addr, const void *from,
  */
 int guest_memory_populate(const struct run *run);
 /* Bytes of guest memory, regions of the same file counted as often as they are there. */
-uint64_t guest_memory_bytes(const struct guest_memory *gm);
+uint64_t guest_memory_bytes(struct guest_memory *gm);
 
+/*
+ * The RAM files of the table, each once, in @files, of which there are
+ * GUEST_MEMORY_MAX_REGIONS; each with a reference.  Returns how many.
+ */
+unsigned int guest_memory_files(struct guest_memory *gm, struct ram_file **files);
 /*
  * The RAM file of region @index (from 0, in the order of guest addresses), or
  * NULL beyond the last; borrowed until the next guest_memory_set().  Regions of
@@ -111,7 +120,7 @@ uint64_t guest_memory_bytes(const struct guest_memory *gm);
  */
 struct ram_file *guest_memory_file(const struct guest_memory *gm, unsigned int index);
 /* How many tables were set, this one included. */
-uint64_t guest_memory_generation(const struct guest_memory *gm);
+uint64_t guest_memory_generation(struct guest_memory *gm);
 
 /* The run's first byte in this process. */
 void *run_pointer(const struct run *run);

@@ -211,25 +211,23 @@ static void log_unfit(int fd, const char *why)
 bool udmabuf_usable(struct udmabuf *udmabuf)
 {
 	struct guest_memory *gm = udmabuf->gm;
-	const struct ram_file *file;
-	unsigned int i, j;
+	struct ram_file *files[GUEST_MEMORY_MAX_REGIONS];
+	unsigned int i, nr;
 
 	if (guest_memory_generation(gm) == udmabuf->generation)
 		return udmabuf->usable;
 	udmabuf->generation = guest_memory_generation(gm);
 	udmabuf->usable = false;
-	for (i = 0; (file = guest_memory_file(gm, i)); i++) {
-		const char *why = udmabuf_file_unfit(ram_file_fd(file));
+	/* If these are those of a newer table they are looked at once more. */
+	nr = guest_memory_files(gm, files);
+	for (i = 0; i < nr; i++) {
+		const char *why = udmabuf_file_unfit(ram_file_fd(files[i]));
 
-		if (!why) {
+		if (!why)
 			udmabuf->usable = true;
-			continue;
-		}
-		/* Several regions may be of one file. */
-		for (j = 0; guest_memory_file(gm, j) != file; j++)
-			;
-		if (j == i)
-			log_unfit(ram_file_fd(file), why);
+		else
+			log_unfit(ram_file_fd(files[i]), why);
+		ram_file_put(files[i]);
 	}
 	return udmabuf->usable;
 }
