@@ -30,11 +30,14 @@ static void drop_list(struct item_list *list)
 /* All that is no thread and no device; 0 or a negative errno. */
 static int open_queues(struct gpu_thread *thread)
 {
+	pthread_condattr_t attr;
+
 	STAILQ_INIT(&thread->work);
 	STAILQ_INIT(&thread->cancelled);
 	STAILQ_INIT(&thread->news);
 	thread->set_features.item.kind = ITEM_SET_FEATURES;
 	thread->shmem_done.item.kind = ITEM_SHMEM_DONE;
+	thread->memory.kind = ITEM_MEMORY;
 	thread->reset.kind = ITEM_RESET;
 	thread->shmem.fd = -1;
 	thread->work_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -47,7 +50,10 @@ static int open_queues(struct gpu_thread *thread)
 	}
 	pthread_mutex_init(&thread->lock, NULL);
 	pthread_mutex_init(&thread->device_lock, NULL);
-	pthread_cond_init(&thread->start_cond, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&thread->cond, &attr);
+	pthread_condattr_destroy(&attr);
 	return 0;
 }
 
@@ -61,7 +67,7 @@ static void close_queues(struct gpu_thread *thread)
 	drop_list(&thread->news);
 	close(thread->work_fd);
 	close(thread->news_fd);
-	pthread_cond_destroy(&thread->start_cond);
+	pthread_cond_destroy(&thread->cond);
 	pthread_mutex_destroy(&thread->device_lock);
 	pthread_mutex_destroy(&thread->lock);
 	free(thread->snapshot);
@@ -76,7 +82,7 @@ static int start(struct gpu_thread *thread)
 		return -err;
 	pthread_mutex_lock(&thread->lock);
 	while (!thread->started)
-		pthread_cond_wait(&thread->start_cond, &thread->lock);
+		pthread_cond_wait(&thread->cond, &thread->lock);
 	err = thread->error;
 	pthread_mutex_unlock(&thread->lock);
 	if (err)
@@ -129,13 +135,11 @@ err_free:
 bool gpu_thread_free(struct gpu_thread *thread, unsigned int timeout_ms)
 {
 	struct timespec until;
+	int err = 0;
+	bool ended;
 
 	if (!thread)
 		return true;
-	pthread_mutex_lock(&thread->lock);
-	thread->quit = true;
-	pthread_mutex_unlock(&thread->lock);
-	wake(thread->work_fd);
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += timeout_ms / 1000;
 	until.tv_nsec += timeout_ms % 1000 * 1000000l;
@@ -143,8 +147,16 @@ bool gpu_thread_free(struct gpu_thread *thread, unsigned int timeout_ms)
 		until.tv_nsec -= 1000000000l;
 		until.tv_sec++;
 	}
-	if (pthread_clockjoin_np(thread->thread, NULL, CLOCK_MONOTONIC, &until))
+	pthread_mutex_lock(&thread->lock);
+	thread->quit = true;
+	wake(thread->work_fd);
+	while (!thread->ended && !err)
+		err = pthread_cond_timedwait(&thread->cond, &thread->lock, &until);
+	ended = thread->ended;
+	pthread_mutex_unlock(&thread->lock);
+	if (!ended)
 		return false;
+	pthread_join(thread->thread, NULL);
 	close_queues(thread);
 	free(thread);
 	return true;

@@ -31,6 +31,7 @@ const struct activity_name gpu_thread_names[NR_ACTIVITIES] = {
 	{ 0, "a reset", "reset" },
 	{ 0, "what a renderer has done", "renderer event" },
 	{ 0, "what the VMM has done", "shared-memory answer" },
+	{ 0, "the end of guest memory", "change of guest memory" },
 	COMMAND(GET_DISPLAY_INFO),
 	COMMAND(RESOURCE_UNREF),
 	COMMAND(GET_CAPSET_INFO),
@@ -227,6 +228,23 @@ static void run_shmem_done(struct gpu_thread *thread)
 	end(thread);
 }
 
+/* The old files go here: to unmap them takes as long as there are pages. */
+static void run_memory(struct gpu_thread *thread)
+{
+	struct ram_file *old[GUEST_MEMORY_MAX_REGIONS];
+	unsigned int nr = thread->nr_files;
+
+	begin(thread, ACTIVITY_MEMORY);
+	pthread_mutex_lock(&thread->lock);
+	thread->memory.queued = false;
+	pthread_mutex_unlock(&thread->lock);
+	memcpy(old, thread->files, nr * sizeof(old[0]));
+	thread->nr_files = guest_memory_files(thread->gm, thread->files);
+	while (nr)
+		ram_file_put(old[--nr]);
+	end(thread);
+}
+
 static void run_item(struct gpu_thread *thread, struct item *item)
 {
 	struct config_item *config = (struct config_item *)item;
@@ -244,6 +262,9 @@ static void run_item(struct gpu_thread *thread, struct item *item)
 		break;
 	case ITEM_SHMEM_DONE:
 		run_shmem_done(thread);
+		break;
+	case ITEM_MEMORY:
+		run_memory(thread);
 		break;
 	case ITEM_RESET:
 		run_reset(thread);
@@ -338,12 +359,18 @@ void *gpu_thread_run(void *arg)
 	pthread_mutex_lock(&thread->lock);
 	thread->error = err;
 	thread->started = true;
-	pthread_cond_signal(&thread->start_cond);
+	pthread_cond_signal(&thread->cond);
 	pthread_mutex_unlock(&thread->lock);
 	if (err)
 		return NULL;
 	while (turn(thread, &more))
 		;
 	gpu_device_free(thread->dev);
+	while (thread->nr_files)
+		ram_file_put(thread->files[--thread->nr_files]);
+	pthread_mutex_lock(&thread->lock);
+	thread->ended = true;
+	pthread_cond_signal(&thread->cond);
+	pthread_mutex_unlock(&thread->lock);
 	return NULL;
 }

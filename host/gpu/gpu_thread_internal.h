@@ -37,6 +37,7 @@
 
 #include "gpu/gpu_device.h"
 #include "gpu/gpu_thread.h"
+#include "memory/guest_memory.h"
 #include "util/histogram.h"
 
 /* Requests that wait for the device, in all, and when there is room again. */
@@ -51,6 +52,7 @@ enum item_kind {
 	ITEM_SET_FEATURES,
 	ITEM_WRITE_CONFIG,
 	ITEM_SHMEM_DONE,
+	ITEM_MEMORY,
 	/* Both. */
 	ITEM_RESET,
 	/* News. */
@@ -143,6 +145,7 @@ enum activity {
 	ACTIVITY_RESET,
 	ACTIVITY_EVENT,
 	ACTIVITY_SHMEM,
+	ACTIVITY_MEMORY,
 	ACTIVITY_COMMAND,
 	NR_ACTIVITIES = ACTIVITY_COMMAND + 19,
 };
@@ -172,7 +175,8 @@ extern const struct activity_name gpu_thread_names[NR_ACTIVITIES];
  * @host_visible: bytes of the host-visible region
  * @lock: of everything from here on
  * @started: there is a device, or @error says why not
- * @start_cond: of @started
+ * @ended: the device has been freed
+ * @cond: of @started and @ended
  * @error: a negative errno
  * @quit: the device is to end
  * @work: for the device
@@ -185,6 +189,10 @@ extern const struct activity_name gpu_thread_names[NR_ACTIVITIES];
  * @news_fd: the same for @news, and when there is room again
  * @set_features: work
  * @shmem_done: work
+ * @memory: work
+ * @files: of guest memory, as the device's thread has seen it last.  It keeps them, so
+ *	that it is the one that unmaps them, which takes long; nobody else looks here
+ * @nr_files: of these
  * @reset: work, then news
  * @shmem: news
  * @busy: what the device is at, or -1
@@ -204,7 +212,8 @@ struct gpu_thread {
 	uint64_t host_visible;
 	pthread_mutex_t lock;
 	bool started;
-	pthread_cond_t start_cond;
+	bool ended;
+	pthread_cond_t cond;
 	int error;
 	bool quit;
 	struct item_list work;
@@ -217,6 +226,9 @@ struct gpu_thread {
 	int news_fd;
 	struct features_item set_features;
 	struct shmem_item shmem_done;
+	struct item memory;
+	struct ram_file *files[GUEST_MEMORY_MAX_REGIONS];
+	unsigned int nr_files;
 	struct item reset;
 	struct shmem_item shmem;
 	int busy;

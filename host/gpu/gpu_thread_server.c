@@ -172,7 +172,12 @@ static void thread_shmem_done(void *dev, int err)
 
 static void thread_memory_changed(void *dev)
 {
-	(void)dev;
+	struct gpu_thread *thread = dev;
+
+	pthread_mutex_lock(&thread->lock);
+	if (!thread->memory.queued)
+		put(&thread->work, &thread->memory, thread->work_fd);
+	pthread_mutex_unlock(&thread->lock);
 }
 
 static const char *thread_busy(void *dev, uint64_t *ms)
@@ -246,6 +251,7 @@ static void tell(struct gpu_thread *thread, struct item *item,
 	case ITEM_SET_FEATURES:
 	case ITEM_WRITE_CONFIG:
 	case ITEM_SHMEM_DONE:
+	case ITEM_MEMORY:
 		/* Never news. */
 		break;
 	}

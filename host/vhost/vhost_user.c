@@ -130,6 +130,7 @@ static int finish_drop(struct vhost_user_server *server)
 	vu_close_slots(server->slots, server->nr_slots);
 	server->nr_slots = 0;
 	(void)guest_memory_set(server->gm, NULL, 0);
+	server->ops->memory_changed(server->dev);
 	return start_listening(server);
 }
 

@@ -34,7 +34,7 @@ struct guest_memory;
 /* Readable bytes of one chain. */
 #define VIRTQUEUE_MAX_REQUEST (8u << 20)
 /* Bytes of a request that one virtqueue_pop() copies. */
-#define VIRTQUEUE_COPY (1u << 20)
+#define VIRTQUEUE_COPY (256u << 10)
 /* Bytes of an answer; room that a request has beyond them is not kept. */
 #define VIRTQUEUE_MAX_ANSWER 1024
 

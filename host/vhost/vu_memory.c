@@ -49,6 +49,7 @@ static int apply_slots(struct vhost_user_server *server, const struct vu_slot *s
 	err = guest_memory_set(server->gm, regions, nr_regions);
 	if (err)
 		return err;
+	server->ops->memory_changed(server->dev);
 	for (i = 0; i < VHOST_USER_NR_RINGS; i++)
 		vu_ring_memory_changed(&server->rings[i], whole);
 	return 0;

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "gpu/gpu_thread.h"
+#include "memory/guest_memory.h"
 #include "tests/gpu/thread_device.h"
 
 #define WAIT_MS 20000
@@ -24,6 +25,7 @@
 /**
  * struct fixture - a thread and its server
  * @thread: it
+ * @gm: its guest memory
  * @host: what the server hears
  * @heard: first letters of answers, 'M' and 'U' for the VMM, 'O' for room, 'D' for the
  *	end of a reset
@@ -34,6 +36,7 @@
  */
 struct fixture {
 	struct gpu_thread *thread;
+	struct guest_memory *gm;
 	struct vhost_backend_host host;
 	char heard[8192];
 	unsigned int nr_heard;
@@ -107,7 +110,8 @@ static int setup(void **state)
 		.reset_done = on_reset_done,
 		.opaque = f,
 	};
-	f->thread = gpu_thread_new(&config, NULL);
+	f->gm = guest_memory_new();
+	f->thread = gpu_thread_new(&config, f->gm);
 	assert_non_null(f->thread);
 	*state = f;
 	return 0;
@@ -119,6 +123,7 @@ static int teardown(void **state)
 
 	assert_true(gpu_thread_free(f->thread, WAIT_MS));
 	assert_true(standin_freed);
+	guest_memory_free(f->gm);
 	free(f);
 	return 0;
 }
@@ -293,6 +298,49 @@ static void the_vmm_is_asked(void **state)
 	unblock();
 }
 
+/* Whether a file of that name is mapped into this process. */
+static bool is_mapped(const char *name)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512];
+	bool found = false;
+
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps))
+		found = found || strstr(line, name);
+	fclose(maps);
+	return found;
+}
+
+/* To unmap RAM takes as long as there are pages, and so it is nothing for the server. */
+static void old_guest_memory_ends_with_the_device(void **state)
+{
+	struct fixture *f = *state;
+	struct guest_region region = {
+		.size = 1 << 20,
+		.fd = memfd_create("test-ram", MFD_CLOEXEC),
+	};
+
+	assert_int_equal(ftruncate(region.fd, (off_t)region.size), 0);
+	assert_int_equal(guest_memory_set(f->gm, &region, 1), 0);
+	gpu_thread_ops.memory_changed(f->thread);
+	send(f, 'x');
+	expect(f, "x");
+	block(f);
+	assert_int_equal(guest_memory_set(f->gm, NULL, 0), 0);
+	gpu_thread_ops.memory_changed(f->thread);
+	gpu_thread_ops.memory_changed(f->thread);
+	assert_true(is_mapped("test-ram"));
+	unblock();
+	send(f, 'x');
+	expect(f, "bx");
+	assert_false(is_mapped("test-ram"));
+	/* And with it. */
+	assert_int_equal(guest_memory_set(f->gm, &region, 1), 0);
+	gpu_thread_ops.memory_changed(f->thread);
+	close(region.fd);
+}
+
 static void there_is_no_room_for_more_than_some(void **state)
 {
 	struct fixture *f = *state;
@@ -440,6 +488,7 @@ int main(void)
 		TEST(a_reset_is_the_end_of_everything_before),
 		TEST(what_the_vmm_did_is_not_forgotten_in_a_reset),
 		TEST(the_vmm_is_asked),
+		TEST(old_guest_memory_ends_with_the_device),
 		TEST(there_is_no_room_for_more_than_some),
 		TEST(there_is_no_room_for_more_bytes_than_some),
 		TEST(events_have_their_turn),
