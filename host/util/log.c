@@ -191,14 +191,14 @@ static bool may_print(struct log_site *site, const char *format)
 {
 	uint64_t now = now_seconds(), passed = now - site->second;
 
+	if (!started)
+		return true;
 	site->printed -= passed < site->printed ? (unsigned int)passed : site->printed;
 	site->second = now;
 	if (site->printed < LOG_BURST) {
 		site->printed++;
 		return true;
 	}
-	if (!started)
-		return true;
 	if (!site->format) {
 		site->format = format;
 		site->next = sites;
@@ -565,6 +565,8 @@ static void stop_stream(struct stream *stream, const struct timespec *until)
 
 /**
  * log_stop() - write what is left, for a second at most, and go back to writing at once
+ *
+ * What could not be written in that time is lost, and so is what comes after it.
  */
 void log_stop(void)
 {
@@ -577,5 +579,6 @@ void log_stop(void)
 	until.tv_sec += FLUSH_SECONDS;
 	stop_stream(&errors, &until);
 	stop_stream(&output, &until);
+	started = !errors.ended || !output.ended;
 	pthread_mutex_unlock(&lock);
 }

@@ -23,6 +23,12 @@
 
 #define END_MS 10000
 
+#ifdef __SANITIZE_ADDRESS__
+#define DEVICE_FILTER SANDBOX_SANITIZED_DEVICE
+#else
+#define DEVICE_FILTER SANDBOX_DEVICE
+#endif
+
 /**
  * struct sandbox - of this process
  * @mode: --sandbox
@@ -153,7 +159,7 @@ int sandbox_start_server(const char *const argv[], struct sandbox_server *server
 void sandbox_device(void)
 {
 	if (sandbox.mode == SANDBOX_AUTO)
-		sandbox_filter_calls(SANDBOX_DEVICE, &sandbox.device);
+		sandbox_filter_calls(DEVICE_FILTER, &sandbox.device);
 }
 
 /**

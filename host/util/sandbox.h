@@ -74,8 +74,8 @@ struct sandbox_server {
  */
 int sandbox_init(enum sandbox_mode mode, bool servers, int *output);
 /*
- * Start the program @argv[0], an absolute path, with the arguments @argv.  The first
- * call decides what is started: later ones must give the same.  -ENOENT and the like:
+ * Start the program @argv[0], an absolute path, with the arguments @argv.  What was
+ * started first decides what is started: later ones must be the same.  -ENOENT and the like:
  * the program cannot be run.  -EPIPE: the launcher is gone, for good.  -ETIMEDOUT: it
  * does not answer; the server that it may yet start is ended.
  *

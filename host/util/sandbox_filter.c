@@ -151,12 +151,17 @@ static const char *const for_nobody[] = {
 	"listen",
 };
 
-/* The device has its launcher for these.  A leak checker is a process that traces. */
+/* The device has its launcher for these. */
 static const char *const for_no_device[] = {
-	"execve", "execveat",
-#ifndef __SANITIZE_ADDRESS__
-	"ptrace", "fork",     "vfork",
-#endif
+	"execve",
+	"execveat",
+};
+
+/* And, unless it has a leak checker, it needs none of these either. */
+static const char *const for_leak_checkers[] = {
+	"ptrace",
+	"fork",
+	"vfork",
 };
 
 /* A render server gets its socket from the launcher, and makes pairs. */
@@ -219,13 +224,14 @@ static void forbid_if(struct filter *filter, const char *name, struct scmp_arg_c
 	forbid(filter, name, SCMP_ACT_ERRNO(EPERM), 1, &arg);
 }
 
-static void forbid_for_device(struct filter *filter)
+static void forbid_for_device(struct filter *filter, bool sanitized)
 {
 	FORBID_ALL(filter, for_no_device);
-#ifndef __SANITIZE_ADDRESS__
+	if (sanitized)
+		return;
+	FORBID_ALL(filter, for_leak_checkers);
 	/* Threads only. */
 	forbid_if(filter, "clone", SCMP_CMP(CLONE_FLAGS_ARG, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
-#endif
 }
 
 static void forbid_for_server(struct filter *filter)
@@ -268,10 +274,10 @@ void sandbox_filter_calls(enum sandbox_who who, struct sandbox_state *state)
 	FORBID_ALL(&filter, for_nobody);
 	forbid(&filter, "clone3", SCMP_ACT_ERRNO(ENOSYS), 0, NULL);
 	forbid_if(&filter, "socket", SCMP_CMP(0, SCMP_CMP_NE, AF_UNIX));
-	if (who == SANDBOX_DEVICE)
-		forbid_for_device(&filter);
-	else
+	if (who == SANDBOX_RENDER_SERVER)
 		forbid_for_server(&filter);
+	else
+		forbid_for_device(&filter, who == SANDBOX_SANITIZED_DEVICE);
 	if (!filter.err && !seccomp_load(filter.context)) {
 		sandbox_set(state, MEASURE_SECCOMP);
 		state->rules = filter.rules;

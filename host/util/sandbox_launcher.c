@@ -192,14 +192,13 @@ static bool find_args(struct request *request, char *argv[MAX_ARGS + 1])
 	return at == request->len;
 }
 
-/* The first request decides what is started. */
+/* What was started first decides what is started; all zero until then. */
+static struct request first;
+
 static bool is_the_same(const struct request *request)
 {
-	static struct request first;
-
-	if (!first.len)
-		first = *request;
-	return first.len == request->len && !memcmp(first.args, request->args, first.len);
+	return !first.len ||
+	       (first.len == request->len && !memcmp(first.args, request->args, first.len));
 }
 
 static void serve_request(struct request *request, bool process_1)
@@ -216,6 +215,8 @@ static void serve_request(struct request *request, bool process_1)
 		answer.error = errno;
 	else
 		answer.error = start_server(argv, pair[1], process_1, &fds[1]);
+	if (!answer.error)
+		first = *request;
 	fds[0] = pair[0];
 	send_packet(CHANNEL_FD, &answer, sizeof(answer), fds, answer.error ? 0 : NR_FDS);
 	if (pair[0] >= 0) {

@@ -58,8 +58,10 @@ static inline bool sandbox_has(const struct sandbox_state *state, enum sandbox_m
 
 /* ---- sandbox_filter.c ---- */
 
+/* The second is the first with a leak checker in it, which makes a process that traces. */
 enum sandbox_who {
 	SANDBOX_DEVICE,
+	SANDBOX_SANITIZED_DEVICE,
 	SANDBOX_RENDER_SERVER,
 };
 
