@@ -3,8 +3,9 @@
  * main: start, signals and the event loop of the device program
  *
  * Invariants: signals are blocked and arrive through a signalfd, so that no
- * code runs in a handler, and every exit passes the same clean-up.  Nothing of a
- * guest or a VMM is read before sandbox_device().
+ * code runs in a handler, and every exit passes the same clean-up.  No thread is
+ * made before sandbox_privileges(), and nothing of a guest or a VMM is read before
+ * sandbox_device().
  *
  * Threads: this one serves the VMM and never waits for the device, which has one of
  * its own.  Renderers and the log make more; all inherit the blocked signals.
@@ -115,23 +116,23 @@ static int event_loop(struct vhost_user_server *server, struct gpu_thread *dev, 
 	return EXIT_OK;
 }
 
-static int open_socket(struct vhost_user_server *server, const struct options *options)
+static int listen_at(struct vhost_user_server *server, const struct options *options)
 {
-	int err;
+	int err = vhost_user_server_listen(server, options->socket, &options->access);
 
-	if (options->socket) {
-		err = vhost_user_server_listen(server, options->socket, &options->access);
-		if (err == -EADDRINUSE)
-			log_error("--socket '%s': another program listens there", options->socket);
-		else if (err == -EEXIST)
-			log_error("--socket '%s': exists and is not a socket", options->socket);
-		else if (err)
-			log_error("--socket '%s': %s", options->socket, strerror(-err));
-		else
-			log_event("listening at %s", options->socket);
-		return err;
-	}
-	err = vhost_user_server_adopt(server, options->fd);
+	if (err == -EADDRINUSE)
+		log_error("--socket '%s': another program listens there", options->socket);
+	else if (err == -EEXIST)
+		log_error("--socket '%s': exists and is not a socket", options->socket);
+	else if (err)
+		log_error("--socket '%s': %s", options->socket, strerror(-err));
+	return err;
+}
+
+static int adopt(struct vhost_user_server *server, const struct options *options)
+{
+	int err = vhost_user_server_adopt(server, options->fd);
+
 	if (err == -EINVAL)
 		log_error("--fd '%d': not a UNIX stream socket", options->fd);
 	else if (err)
@@ -158,22 +159,56 @@ static void end(struct vhost_user_server *server, struct gpu_thread *dev, bool s
 	_exit(status);
 }
 
-static void confine(void)
+/* Privileges belong to threads: from here on there may be more than one. */
+static void give_up_privileges(int output)
+{
+	sandbox_privileges();
+	log_start();
+	if (output >= 0 && log_follow(output, "render server"))
+		close(output);
+}
+
+static void confine(const struct options *options)
 {
 	char text[480];
 
 	sandbox_device();
 	sandbox_describe(text, sizeof(text));
 	log_notice("sandbox: %s", text);
+	if (options->socket)
+		log_event("listening at %s", options->socket);
 }
 
-static int serve(const struct options *options)
+/* With a server that has a socket, if that took a privilege. */
+static int run(struct vhost_user_server *server, struct guest_memory *gm,
+	       const struct options *options, int signal_fd)
+{
+	struct gpu_thread *dev = gpu_thread_new(&options->gpu, gm);
+	int status = EXIT_RUNTIME;
+	bool served = false;
+
+	if (!dev) {
+		log_error("start: %s", strerror(errno));
+		vhost_user_server_close(server);
+		return EXIT_RUNTIME;
+	}
+	if (vhost_user_server_attach(server, &gpu_thread_ops, dev))
+		log_error("cannot wait for the device");
+	else
+		served = options->socket || !adopt(server, options);
+	if (served) {
+		confine(options);
+		status = event_loop(server, dev, signal_fd);
+	}
+	end(server, dev, served, status);
+	return status;
+}
+
+static int serve(const struct options *options, int output)
 {
 	struct vhost_user_server *server;
 	struct guest_memory *gm;
-	struct gpu_thread *dev;
 	int signal_fd, status = EXIT_RUNTIME;
-	bool served = false;
 
 	signal_fd = make_signalfd();
 	if (signal_fd < 0) {
@@ -182,37 +217,17 @@ static int serve(const struct options *options)
 	}
 	raise_descriptor_limit();
 	gm = guest_memory_new();
-	if (!gm)
-		goto err_signal;
-	server = vhost_user_server_new(gm, options->reset_timeout * 1000);
-	if (!server)
-		goto err_memory;
-	dev = gpu_thread_new(&options->gpu, gm);
-	if (!dev)
-		goto err_server;
-
-	if (vhost_user_server_attach(server, &gpu_thread_ops, dev))
-		log_error("cannot wait for the device");
-	else
-		served = !open_socket(server, options);
-	if (served) {
-		confine();
-		status = event_loop(server, dev, signal_fd);
+	server = gm ? vhost_user_server_new(gm, options->reset_timeout * 1000) : NULL;
+	if (!server) {
+		log_error("start: %s", strerror(errno));
+	} else if (!options->socket || !listen_at(server, options)) {
+		give_up_privileges(output);
+		status = run(server, gm, options, signal_fd);
 	}
-	end(server, dev, served, status);
 	vhost_user_server_free(server);
 	guest_memory_free(gm);
 	close(signal_fd);
 	return status;
-
-err_server:
-	vhost_user_server_free(server);
-err_memory:
-	guest_memory_free(gm);
-err_signal:
-	close(signal_fd);
-	log_error("start: %s", strerror(errno));
-	return EXIT_RUNTIME;
 }
 
 int main(int argc, char **argv)
@@ -223,16 +238,12 @@ int main(int argc, char **argv)
 	if (!options_parse(&options, argc, argv, &status))
 		return status;
 	log_set_verbose(options.gpu.verbose);
-	/* Before there are threads. */
 	err = sandbox_init(options.sandbox, options.gpu.virgl, &output);
 	if (err) {
 		log_error("cannot start the launcher of render servers: %s", strerror(-err));
 		return EXIT_RUNTIME;
 	}
-	log_start();
-	if (output >= 0 && log_follow(output, "render server"))
-		close(output);
-	status = serve(&options);
+	status = serve(&options, output);
 	sandbox_end();
 	log_stop();
 	return status;

@@ -572,6 +572,8 @@ void log_stop(void)
 {
 	struct timespec until;
 
+	if (!started)
+		return;
 	pthread_mutex_lock(&lock);
 	tell_left_out();
 	quit = true;

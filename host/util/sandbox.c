@@ -98,7 +98,7 @@ static int make_output(int fds[2])
 }
 
 /**
- * sandbox_init() - start the launcher, and give up what privileges this process has
+ * sandbox_init() - start the launcher
  * @mode: whether to confine anything
  * @servers: render servers will be started
  * @output: set to what they write, or -1
@@ -125,9 +125,18 @@ int sandbox_init(enum sandbox_mode mode, bool servers, int *output)
 		else if (fds[0] >= 0)
 			close(fds[0]);
 	}
-	if (!err && mode == SANDBOX_AUTO)
-		sandbox_drop_privileges(&sandbox.device);
 	return err;
+}
+
+/**
+ * sandbox_privileges() - give up all privileges of this thread
+ *
+ * The process has only this one, or the others keep theirs.
+ */
+void sandbox_privileges(void)
+{
+	if (sandbox.mode == SANDBOX_AUTO)
+		sandbox_drop_privileges(&sandbox.device);
 }
 
 /**

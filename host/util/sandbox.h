@@ -5,8 +5,9 @@
  * The order, in the program:
  *
  *   sandbox_init()          first of all: one thread, nothing open
+ *   sandbox_privileges()    still one thread, and everything is open that takes one
  *   sandbox_start_server()  as often as a render server is needed, also later on
- *   sandbox_device()        everything is open that takes a privilege to open
+ *   sandbox_device()        nothing of a guest or a VMM was read yet
  *   sandbox_end()
  *
  * sandbox_init() forks the *launcher*, a process that does nothing but start render
@@ -29,7 +30,7 @@
  * Nobody who has not called sandbox_init() is confined: then the launcher is started
  * with the first server, and only starts and ends it (tests).
  *
- * Threads: one.
+ * Threads: one at a time, where nothing else is said.
  */
 #ifndef SANDBOX_H
 #define SANDBOX_H
@@ -75,16 +76,18 @@ struct sandbox_server {
 int sandbox_init(enum sandbox_mode mode, bool servers, int *output);
 /*
  * Start the program @argv[0], an absolute path, with the arguments @argv.  What was
- * started first decides what is started: later ones must be the same.  -ENOENT and the like:
- * the program cannot be run.  -EPIPE: the launcher is gone, for good.  -ETIMEDOUT: it
- * does not answer; the server that it may yet start is ended.
+ * started first decides what is started: later ones must be the same.  -ENOENT and the
+ * like: the program cannot be run.  -EPIPE: the launcher is gone, for good.  -ETIMEDOUT:
+ * it does not answer; the server that it may yet start is ended.
  *
  * The server has no other descriptors than its socket, /dev/null as stdin and the
  * pipe of sandbox_init().  Its environment is this process's of sandbox_init().
  */
 int sandbox_start_server(const char *const argv[], struct sandbox_server *server);
 
-/* Confine this process, all its threads, as far as the kernel lets us. */
+/* Give up all privileges of this thread, and of those that it will make. */
+void sandbox_privileges(void);
+/* Forbid this process, all its threads, what it does not need from now on. */
 void sandbox_device(void);
 
 /* "device: ...; render server: ...; missing: ...", what is in force now. */
