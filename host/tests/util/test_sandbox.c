@@ -87,14 +87,12 @@ static unsigned int count_numbers(const char *path)
 	return nr;
 }
 
-/* A folder that its user can write in: what there is to be seen. */
+/* A file where its user can make one: what there is to be seen. */
 static void looker(const char *arg)
 {
-	char path[PATH_MAX + 8];
-	int made, null;
+	int made = open(arg, O_CREAT | O_RDWR | O_CLOEXEC, 0600) >= 0 ? 0 : errno;
+	int null;
 
-	snprintf(path, sizeof(path), "%s/x", arg);
-	made = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600) >= 0 ? 0 : errno;
 	null = open("/dev/null", O_RDWR);
 	say(SANDBOX_SERVER_FD,
 	    "processes %u, parent %d, descriptors %u, file %s, null %d, kmsg %d, root %u",
@@ -257,16 +255,18 @@ static void be_confined(int report)
 {
 	struct sandbox_server server;
 	const char *wrong;
-	char text[1024], line[1024];
+	char text[1024], line[1024], file[64];
 	int output;
 
 	if (sandbox_init(SANDBOX_AUTO, true, &output))
 		_exit(3);
 	sandbox_privileges();
-	if (start_role("looker", "/tmp", &server))
+	snprintf(file, sizeof(file), "/tmp/test_sandbox.%d", getpid());
+	if (start_role("looker", file, &server))
 		_exit(4);
 	sandbox_device();
 	hear(server.socket, text, sizeof(text));
+	unlink(file);
 	wrong = look_at(&server);
 	sandbox_describe(line, sizeof(line));
 	say(report, "%s\n%s\n%s\n", *wrong ? wrong : "all right", text, line);

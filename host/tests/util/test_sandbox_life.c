@@ -249,6 +249,19 @@ static void device_killed_without_namespaces(void **state)
 	death(NOT_CONFINED, 0, true, false, false);
 }
 
+/* All that can be had then: a server that is left alone ends, as does an idle worker. */
+static void launcher_killed_without_namespaces(void **state)
+{
+	static struct family f;
+	int orders;
+
+	(void)state;
+	start_family(&f, WITHOUT_NAMESPACES, 0, &orders);
+	kill_process(f.processes[LAUNCHER]);
+	assert_true(readable(f.processes[SERVER], WAIT_MS));
+	bury(&f, orders);
+}
+
 /* When sandbox_end() returns they are gone: nothing of theirs is in the guest's memory. */
 static void the_end_waits_for_all(void **state)
 {
@@ -303,6 +316,7 @@ int main(int argc, char **argv)
 		TEST(device_killed_launcher_stopped),
 		TEST(a_users_device_and_launcher_killed),
 		TEST(device_killed_without_namespaces),
+		TEST(launcher_killed_without_namespaces),
 		TEST(the_end_waits_for_all),
 	};
 
