@@ -164,6 +164,16 @@ static void view_discard(void *opaque, void *draft)
 	udmabuf_draft_free(draft);
 }
 
+/* Nobody can reach the memory of a userptr resource any more. */
+static void memory_gone(struct gpu_device *dev, uint32_t id)
+{
+	unsigned int r;
+
+	for (r = 0; r < dev->nr_renderers; r++)
+		if (dev->renderers[r].ops->forget)
+			dev->renderers[r].ops->forget(dev->renderers[r].renderer, id);
+}
+
 static bool view_quiesce(void *opaque, struct userptr *userptr, void *view, bool wait)
 {
 	struct gpu_device *dev = opaque;
@@ -172,7 +182,10 @@ static bool view_quiesce(void *opaque, struct userptr *userptr, void *view, bool
 		release_now(dev->release, userptr_backing(userptr), view);
 		return true;
 	}
-	return release_begin(dev->release, userptr_backing(userptr), view, userptr);
+	if (!release_begin(dev->release, userptr_backing(userptr), view, userptr))
+		return false;
+	memory_gone(dev, userptr_backing(userptr)->id);
+	return true;
 }
 
 static const struct userptr_view_ops udmabuf_views = {
@@ -196,7 +209,7 @@ static void evict(void *opaque, struct backing *backing, bool force)
 
 static void view_gone(void *opaque, void *cookie)
 {
-	(void)opaque;
+	memory_gone(opaque, userptr_backing(cookie)->id);
 	userptr_view_gone(cookie);
 }
 

@@ -172,6 +172,8 @@ struct renderer_config {
  * @evict: contexts that @backing was attached to, some time, still hold it long
  *	after quiesce(): end them (lost()).  @force: that was not enough, end
  *	the processes that have it.  May be NULL.
+ * @forget: nobody can reach the memory of userptr resource @id any more, and who once
+ *	had it need not be known.  May be NULL.
  * @reset: end all work and wait for it; submitted() for each before returning
  * @jobs: commands executed, ever
  * @fd: readable when dispatch() has something to do
@@ -201,6 +203,7 @@ struct renderer_ops {
 	void (*blob_destroy)(struct renderer *renderer, uint32_t id);
 	void (*quiesce)(struct renderer *renderer, struct backing *backing);
 	void (*evict)(struct renderer *renderer, struct backing *backing, bool force);
+	void (*forget)(struct renderer *renderer, uint32_t id);
 	void (*reset)(struct renderer *renderer);
 	uint64_t (*jobs)(const struct renderer *renderer);
 	int (*fd)(const struct renderer *renderer);

@@ -11,7 +11,7 @@
  * Userptr resources are imported as dma-bufs, once for all contexts.  A context
  * that was given one may have it for as long as it lives, whatever is detached,
  * and longer than the resource; so a resource remembers its contexts also when
- * the library has it no more, until its dma-buf is gone from this process.
+ * the library has it no more, until nobody can reach its memory any more.
  *
  * A context ends in steps.  Its worker is killed and the library told at once;
  * when the worker is really gone, what the context had accepted is answered,
@@ -196,7 +196,6 @@ static void init_renderer(struct renderer *renderer, const struct renderer_confi
 	LIST_INIT(&renderer->contexts);
 	renderer->server = -1;
 	renderer->server_socket = -1;
-	renderer->forget_at = MIN_FORGET;
 	pthread_mutex_init(&renderer->lock, NULL);
 }
 
@@ -255,6 +254,7 @@ const struct renderer_ops renderer_virgl = {
 	.blob_destroy = virgl_blob_destroy,
 	.quiesce = virgl_quiesce,
 	.evict = virgl_evict,
+	.forget = virgl_forget,
 	.reset = virgl_reset,
 	.jobs = virgl_jobs,
 	.fd = virgl_fd,

@@ -38,8 +38,6 @@ struct iovec;
 #define MAX_RINGS 64
 /* How long the render server may take to start, or to fork. */
 #define SERVER_MS 60000u
-/* Forget resources that are gone when there are twice as many, and at least so many. */
-#define MIN_FORGET 64u
 
 /**
  * struct submission - accepted, and fenced
@@ -126,8 +124,6 @@ enum resource_kind {
  * @live: the library has it
  * @dmabuf: contexts in this process can import it
  * @size: bytes
- * @dev: with @ino: which dma-buf an import is
- * @ino: see @dev
  * @backing: PAGES: held while @live
  * @iov: the pages
  * @nr_holders: how many
@@ -140,8 +136,6 @@ struct resource {
 	bool live;
 	bool dmabuf;
 	uint64_t size;
-	dev_t dev;
-	ino_t ino;
 	struct backing *backing;
 	struct iovec *iov;
 	size_t nr_holders;
@@ -170,8 +164,6 @@ struct resource {
  * @last_fence: of all contexts
  * @contexts: all, also such as end
  * @resources: id to struct resource
- * @nr_past: resources that are not live
- * @forget_at: look for resources that are gone when there are so many
  * @jobs: submissions given to the library
  * @lock: see the top of this file
  * @by_id: the library's id to struct virgl_context, such as run (lock)
@@ -196,8 +188,6 @@ struct renderer {
 	uint64_t last_fence;
 	LIST_HEAD(, virgl_context) contexts;
 	struct id_table resources;
-	size_t nr_past;
-	size_t forget_at;
 	uint64_t jobs;
 	pthread_mutex_t lock;
 	struct id_table by_id;
@@ -275,6 +265,7 @@ struct iovec *virgl_make_iov(const struct backing *backing);
 int virgl_attach(struct renderer_context *base, struct backing *backing);
 void virgl_detach(struct renderer_context *base, struct backing *backing);
 void virgl_quiesce(struct renderer *renderer, struct backing *backing);
+void virgl_forget(struct renderer *renderer, uint32_t id);
 void virgl_evict(struct renderer *renderer, struct backing *backing, bool force);
 
 /* virgl_blob.c */

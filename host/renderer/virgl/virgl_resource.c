@@ -4,8 +4,8 @@
  *
  * A userptr resource is imported as a dma-buf, a guest blob as pages, once for all
  * contexts, when the first is to have it.  Who has or once had a resource is
- * remembered longer than the library knows it: until its dma-buf is gone from this
- * process.  So it is known whom to end who does not let go.
+ * remembered longer than the library knows it: until nobody can reach the memory any
+ * more (virgl_forget()).  So it is known whom to end who does not let go.
  *
  * Threads: the ring thread only.
  */
@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -83,8 +82,6 @@ static void resource_free(struct resource *resource)
 void virgl_forget_resource(struct renderer *renderer, struct resource *resource)
 {
 	id_table_remove(&renderer->resources, resource->id);
-	if (!resource->live)
-		renderer->nr_past--;
 	resource_free(resource);
 }
 
@@ -199,7 +196,6 @@ static int import_view(struct renderer *renderer, struct backing *backing, struc
 		.size = backing->size,
 	};
 	struct resource *resource;
-	struct stat st;
 	int err;
 
 	if (virgl_short_of_descriptors(renderer))
@@ -207,16 +203,10 @@ static int import_view(struct renderer *renderer, struct backing *backing, struc
 	args.fd = udmabuf_view_dup(backing->view);
 	if (args.fd < 0)
 		return args.fd;
-	if (fstat(args.fd, &st)) {
-		err = -errno;
-		goto close_fd;
-	}
 	err = -ENOMEM;
 	resource = virgl_resource_new(renderer, backing->id, RESOURCE_IMPORT, backing->size);
 	if (!resource)
 		goto close_fd;
-	resource->dev = st.st_dev;
-	resource->ino = st.st_ino;
 	resource->dmabuf = true;
 	err = virgl_renderer_resource_import_blob(&args);
 	if (err) {
@@ -325,59 +315,6 @@ void virgl_detach(struct renderer_context *base, struct backing *backing)
 
 /* ---- resources of the past ---- */
 
-/* Whether @resource's dma-buf is among the @nr files. */
-static bool is_open(const struct stat *files, size_t nr, const struct resource *resource)
-{
-	size_t i;
-
-	for (i = 0; i < nr; i++)
-		if (files[i].st_ino == resource->ino && files[i].st_dev == resource->dev)
-			return true;
-	return false;
-}
-
-static void forget_all_but(struct renderer *renderer, const struct stat *files, size_t nr)
-{
-	struct resource **gone = calloc(renderer->nr_past, sizeof(*gone));
-	size_t i, nr_gone = 0;
-
-	for (i = 0; gone && i < renderer->resources.size; i++) {
-		struct resource *resource = id_table_at(&renderer->resources, i);
-
-		if (resource && !resource->live && !is_open(files, nr, resource))
-			gone[nr_gone++] = resource;
-	}
-	for (i = 0; i < nr_gone; i++)
-		virgl_forget_resource(renderer, gone[i]);
-	free(gone);
-}
-
-/*
- * Nobody tells when the dma-buf of a resource of the past is given up, but this
- * process has it open until then.
- */
-static void forget_gone(struct renderer *renderer)
-{
-	struct int_list fds;
-	struct stat *files = NULL;
-	size_t i, nr = 0;
-
-	if (renderer->nr_past < renderer->forget_at)
-		return;
-	if (!list_descriptors(&fds))
-		files = calloc(fds.nr, sizeof(*files));
-	for (i = 0; files && i < fds.nr; i++)
-		if (!fstat(fds.items[i], &files[nr]))
-			nr++;
-	if (files)
-		forget_all_but(renderer, files, nr);
-	free(files);
-	int_list_destroy(&fds);
-	renderer->forget_at = renderer->nr_past * 2;
-	if (renderer->forget_at < MIN_FORGET)
-		renderer->forget_at = MIN_FORGET;
-}
-
 /**
  * virgl_quiesce() - see struct renderer_ops
  * @renderer: it
@@ -390,15 +327,23 @@ void virgl_quiesce(struct renderer *renderer, struct backing *backing)
 	if (!resource || resource->kind == RESOURCE_BLOB)
 		return;
 	resource->live = false;
-	renderer->nr_past++;
-	if (resource->kind == RESOURCE_IMPORT) {
-		virgl_unref_resource(renderer, resource);
-		forget_gone(renderer);
-		return;
-	}
-	/* Pages are in no other process; the last hold may end the backing. */
 	virgl_unref_resource(renderer, resource);
-	virgl_forget_resource(renderer, resource);
+	/* Pages are in no other process. */
+	if (resource->kind == RESOURCE_PAGES)
+		virgl_forget_resource(renderer, resource);
+}
+
+/**
+ * virgl_forget() - see struct renderer_ops
+ * @renderer: it
+ * @id: of a userptr resource
+ */
+void virgl_forget(struct renderer *renderer, uint32_t id)
+{
+	struct resource *resource = id_table_find(&renderer->resources, id);
+
+	if (resource && !resource->live)
+		virgl_forget_resource(renderer, resource);
 }
 
 /* End the processes of ours that have the memory, whoever they are. */
@@ -488,6 +433,4 @@ void virgl_drop_resources(struct renderer *renderer)
 		resource_free(resource);
 	}
 	id_table_destroy(&renderer->resources);
-	renderer->nr_past = 0;
-	renderer->forget_at = MIN_FORGET;
 }

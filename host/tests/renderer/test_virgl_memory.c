@@ -277,6 +277,7 @@ static void test_many_userptrs(void **state)
 		ops->detach(context, &backing.base);
 		stop_backing(bench, &backing);
 		WAIT_FOR(bench, udmabuf_view_alone(backing.base.view));
+		ops->forget(bench->renderer, i);
 		free_backing(&backing);
 	}
 	/* One that is forgotten ends nobody; whom to end for the other is still known. */

@@ -291,6 +291,13 @@ static void virgl_evict(struct renderer *renderer, struct backing *backing, bool
 	st.host.lost(st.host.opaque, st.context);
 }
 
+static void virgl_forget(struct renderer *renderer, uint32_t id)
+{
+	(void)renderer;
+	assert_int_equal(id, 5);
+	note('f');
+}
+
 static void virgl_reset(struct renderer *renderer)
 {
 	(void)renderer;
@@ -325,6 +332,7 @@ const struct renderer_ops renderer_virgl = {
 	.detach = virgl_detach,
 	.quiesce = virgl_quiesce,
 	.evict = virgl_evict,
+	.forget = virgl_forget,
 	.reset = virgl_reset,
 	.jobs = virgl_jobs,
 	.fd = virgl_fd,
@@ -539,7 +547,7 @@ static void given_back_at_once(void **state)
 
 	(void)state;
 	assert_int_equal(do_destroy(bench, 5), OK);
-	assert_string_equal(st.log, "adqb");
+	assert_string_equal(st.log, "adqbf");
 	assert_int_equal(st.views, 0);
 	assert_int_equal(do_userptr(bench, 5, 0, &page, 1), OK);
 	end(bench);
@@ -576,6 +584,7 @@ static void given_back_later(void **state)
 	assert_int_equal(write(st.release_fd, &one, sizeof(one)), sizeof(one));
 	bench_wait(bench, answer);
 	assert_int_equal(answer_type(answer), OK);
+	assert_string_equal(st.log, "adqbeef");
 	st.waits = false;
 	end(bench);
 }
