@@ -6,7 +6,7 @@
  * forks, one each; DRM native contexts, where the library has them, in this
  * process.  Only the library's stable interface is used.  What that does not
  * tell - which process, which socket, whether an attach failed - is found from
- * outside (render_process.h, and the library's log).
+ * outside (virgl_arrival.c, and the library's log).
  *
  * Userptr resources are imported as dma-bufs, once for all contexts.  A context
  * that was given one may have it for as long as it lives, whatever is detached,

@@ -12,7 +12,6 @@
 #include "renderer/virgl/virgl_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +65,7 @@ void virgl_context_end(struct virgl_context *context)
 	call_limit_begin(renderer->limit, renderer->server_socket, SERVER_MS);
 	virgl_renderer_context_destroy(context->id);
 	call_limit_end(renderer->limit);
+	context->socket = -1;
 	if (context->worker < 0) {
 		renderer->steps_due = true;
 		virgl_notify(renderer);
@@ -87,10 +87,7 @@ static void context_gone(struct virgl_context *context)
 	context->state = CONTEXT_GONE;
 	if (context->worker >= 0)
 		close(context->worker);
-	if (context->socket >= 0)
-		close(context->socket);
 	context->worker = -1;
-	context->socket = -1;
 	virgl_answer_failed(context);
 	if (context->report && !context->destroyed)
 		renderer->host.lost(renderer->host.opaque, &context->base);
@@ -132,24 +129,22 @@ bool virgl_context_step(struct virgl_context *context)
 }
 
 /* The worker of a context that the library has just made. */
-static int find_worker(struct virgl_context *context, const struct found *found)
+static int find_worker(struct virgl_context *context, const struct virgl_arrival *arrival)
 {
 	const int wanted = WORKER_ROOM;
 	socklen_t len = sizeof(int);
-	int err, socket, room;
-	pid_t pid;
+	struct virgl_peer worker;
+	int err, room;
 
-	err = virgl_found_get(found, context->renderer->server_pid, &pid, &socket);
+	err = virgl_arrived(context->renderer, arrival, context->renderer->server_pid, &worker);
 	if (err)
 		return err;
-	context->worker = process_open(pid);
-	if (context->worker < 0)
-		return context->worker;
-	context->worker_pid = pid;
-	context->socket = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+	context->worker = worker.process;
+	context->worker_pid = worker.pid;
+	context->socket = worker.socket;
 	/* As much room as the system allows; what there was will do as well. */
-	(void)setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof(wanted));
-	if (context->socket < 0 || getsockopt(socket, SOL_SOCKET, SO_SNDBUF, &room, &len))
+	(void)setsockopt(context->socket, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof(wanted));
+	if (getsockopt(context->socket, SOL_SOCKET, SO_SNDBUF, &room, &len))
 		return -errno;
 	context->max_packet = (size_t)room - PACKET_OVERHEAD;
 	return virgl_watch(context->renderer, context->worker);
@@ -160,27 +155,22 @@ static int open_context(struct virgl_context *context, const char *name)
 {
 	struct renderer *renderer = context->renderer;
 	bool venus = context->capset == CAPSET_VENUS;
-	struct found found = { .children.nr = 0 };
+	struct virgl_arrival arrival;
 	int err = 0;
 
-	if (venus)
-		err = virgl_server_ended(renderer) ?
-			      -ENODEV :
-			      virgl_found_begin(&found, renderer->server_pid);
-	if (err)
-		goto destroy_found;
+	if (venus && virgl_server_ended(renderer))
+		return -ENODEV;
+	virgl_expect(renderer, &arrival);
 	call_limit_begin(renderer->limit, renderer->server_socket, SERVER_MS);
 	if (virgl_renderer_context_create_with_flags(context->id, context->capset,
 						     (uint32_t)strlen(name), name))
 		err = -ENOMEM;
 	call_limit_end(renderer->limit);
 	if (!err && venus) {
-		err = find_worker(context, &found);
+		err = find_worker(context, &arrival);
 		if (err)
 			virgl_renderer_context_destroy(context->id);
 	}
-destroy_found:
-	virgl_found_destroy(&found);
 	return err;
 }
 
@@ -228,8 +218,6 @@ int virgl_context_create(struct renderer *renderer, uint32_t capset, const char 
 destroy_context:
 	virgl_renderer_context_destroy(context->id);
 close_worker:
-	if (context->socket >= 0)
-		close(context->socket);
 	if (context->worker >= 0) {
 		process_kill(context->worker);
 		close(context->worker);

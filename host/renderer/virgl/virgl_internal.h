@@ -3,8 +3,8 @@
  * virgl_internal: what the files of the virgl renderer share
  *
  * renderer_virgl.c says what it is, and which thread does what.  virgl_library.c
- * starts and stops the library and hears it, virgl_context.c has the contexts,
- * virgl_submit.c what they are to execute, virgl_resource.c and virgl_blob.c their
+ * starts and stops the library and hears it, virgl_arrival.c finds its processes,
+ * virgl_context.c has the contexts, virgl_submit.c what they are to execute, virgl_resource.c and virgl_blob.c their
  * memory, virgl_wait.c how long a worker is waited for.  Only files that include
  * this one call the library.
  */
@@ -21,7 +21,8 @@
 #include <virglrenderer.h>
 
 #include "renderer/virgl/drm_guard.h"
-#include "renderer/virgl/render_process.h"
+#include "renderer/virgl/call_limit.h"
+#include "util/process.h"
 
 struct iovec;
 
@@ -76,7 +77,7 @@ enum context_state {
  * @why: it ends, or NULL: the device wants it
  * @destroyed: the device knows it no more; to be freed when it is gone
  * @report: tell the device when it is gone
- * @socket: of its worker, our own descriptor; or -1
+ * @socket: to its worker, the library's descriptor; -1 when that has it no more
  * @max_packet: bytes that one submission may have
  * @worker: the worker process, or -1
  * @worker_pid: its id, good as long as @worker has not ended
@@ -194,13 +195,25 @@ struct renderer {
 };
 
 /**
- * struct found - what appeared with a call of the library
- * @children: of a process, before the call
- * @sockets: of ours, before the call
+ * struct virgl_arrival - what is known before a call of the library brings a process
+ * @last_id: process_last_id()
+ * @fd: the first free descriptor
  */
-struct found {
-	struct int_list children;
-	struct int_list sockets;
+struct virgl_arrival {
+	pid_t last_id;
+	int fd;
+};
+
+/**
+ * struct virgl_peer - a process that the library has to do with
+ * @pid: its id
+ * @process: of process_open()
+ * @socket: the library's, to it
+ */
+struct virgl_peer {
+	pid_t pid;
+	int process;
+	int socket;
 };
 
 /* renderer_virgl.c */
@@ -218,11 +231,14 @@ int virgl_run_library(struct renderer *renderer);
 void virgl_stop_library(struct renderer *renderer);
 bool virgl_server_ended(const struct renderer *renderer);
 void virgl_server_lost(struct renderer *renderer);
-int virgl_found_begin(struct found *found, pid_t parent);
-int virgl_found_get(const struct found *found, pid_t parent, pid_t *pid, int *socket);
-void virgl_found_destroy(struct found *found);
 bool virgl_capset(const struct renderer *renderer, unsigned int index, struct renderer_capset *out);
 void virgl_capset_data(const struct renderer *renderer, uint32_t id, uint32_t version, void *data);
+
+/* virgl_arrival.c */
+
+void virgl_expect(const struct renderer *renderer, struct virgl_arrival *arrival);
+int virgl_arrived(const struct renderer *renderer, const struct virgl_arrival *arrival,
+		  pid_t parent, struct virgl_peer *out);
 
 /* virgl_context.c */
 

@@ -128,66 +128,6 @@ static int init_library(struct renderer *renderer, bool *drm)
 	return virgl_renderer_init(renderer, flags, &renderer->callbacks) ? -ENODEV : 0;
 }
 
-/* The only new child, as a descriptor. */
-static int find_child(pid_t parent, const struct int_list *before)
-{
-	struct int_list after;
-	int ret = list_children(parent, false, &after);
-
-	if (!ret)
-		ret = int_list_only_new(before, &after);
-	int_list_destroy(&after);
-	return ret;
-}
-
-/**
- * virgl_found_begin() - before a call of the library that starts a process
- * @found: to be destroyed also if this fails
- * @parent: whose child it will be
- *
- * Return: 0 or a negative errno.
- */
-int virgl_found_begin(struct found *found, pid_t parent)
-{
-	int err = list_children(parent, false, &found->children);
-
-	found->sockets = (struct int_list){ .nr = 0 };
-	return err ? err : list_packet_sockets(&found->sockets);
-}
-
-/**
- * virgl_found_get() - what appeared with the call
- * @found: of virgl_found_begin()
- * @parent: as there
- * @pid: the process
- * @socket: the library's, to it
- *
- * Return: 0 or a negative errno.
- */
-int virgl_found_get(const struct found *found, pid_t parent, pid_t *pid, int *socket)
-{
-	struct int_list after;
-
-	*pid = find_child(parent, &found->children);
-	if (*pid < 0)
-		return *pid;
-	*socket = list_packet_sockets(&after);
-	if (!*socket)
-		*socket = int_list_only_new(&found->sockets, &after);
-	int_list_destroy(&after);
-	return *socket < 0 ? *socket : 0;
-}
-
-/**
- * virgl_found_destroy() - free what was remembered
- * @found: it
- */
-void virgl_found_destroy(struct found *found)
-{
-	int_list_destroy(&found->children);
-	int_list_destroy(&found->sockets);
-}
-
 /**
  * virgl_stop_library() - stop the library and its render server
  * @renderer: whose; it has no contexts and no resources
@@ -211,36 +151,32 @@ void virgl_stop_library(struct renderer *renderer)
  */
 int virgl_run_library(struct renderer *renderer)
 {
-	struct found found;
+	struct virgl_arrival arrival;
+	struct virgl_peer server;
 	bool drm;
 	int err;
 
-	err = virgl_found_begin(&found, getpid());
-	if (err)
-		goto destroy_found;
+	virgl_expect(renderer, &arrival);
 	err = init_library(renderer, &drm);
 	if (err)
-		goto destroy_found;
-	err = virgl_found_get(&found, getpid(), &renderer->server_pid, &renderer->server_socket);
+		return err;
+	err = virgl_arrived(renderer, &arrival, getpid(), &server);
 	if (err)
 		goto stop;
-	renderer->server = process_open(renderer->server_pid);
-	err = renderer->server < 0 ? renderer->server : virgl_watch(renderer, renderer->server);
+	renderer->server = server.process;
+	renderer->server_pid = server.pid;
+	renderer->server_socket = server.socket;
+	err = virgl_watch(renderer, renderer->server);
 	if (err)
 		goto stop;
 	add_capset(renderer, CAPSET_VENUS);
 	if (drm)
 		add_capset(renderer, CAPSET_DRM);
 	err = renderer->nr_capsets ? find_drm_type(renderer) : -ENODEV;
-	if (err)
-		goto stop;
-	virgl_found_destroy(&found);
-	return 0;
-
+	if (!err)
+		return 0;
 stop:
 	virgl_stop_library(renderer);
-destroy_found:
-	virgl_found_destroy(&found);
 	return err;
 }
 

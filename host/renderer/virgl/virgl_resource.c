@@ -349,28 +349,28 @@ void virgl_forget(struct renderer *renderer, uint32_t id)
 /* End the processes of ours that have the memory, whoever they are. */
 static void kill_holders(const struct backing *backing)
 {
-	struct int_list pids;
+	struct process_list pids;
 	size_t i;
 
-	if (list_children(getpid(), true, &pids))
+	if (process_descendants(getpid(), &pids))
 		log_error("userptr %u: cannot look who has it: no /proc?", backing->id);
 	for (i = 0; backing->view && i < pids.nr; i++) {
 		int process;
 
-		if (!udmabuf_view_held_by(backing->view, pids.items[i]))
+		if (!udmabuf_view_held_by(backing->view, pids.pids[i]))
 			continue;
-		process = process_open(pids.items[i]);
+		process = process_open(pids.pids[i]);
 		if (process < 0)
 			continue;
 		/* Ask again, now that it cannot be another one. */
-		if (udmabuf_view_held_by(backing->view, pids.items[i])) {
+		if (udmabuf_view_held_by(backing->view, pids.pids[i])) {
 			log_error("userptr %u: process %d still has it, and is killed", backing->id,
-				  pids.items[i]);
+				  pids.pids[i]);
 			process_kill(process);
 		}
 		close(process);
 	}
-	int_list_destroy(&pids);
+	process_list_destroy(&pids);
 }
 
 /*

@@ -37,7 +37,7 @@
 #include "memory/guest_memory.h"
 #include "util/clock.h"
 #include "util/log.h"
-#include "renderer/virgl/render_process.h"
+#include "util/process.h"
 #include "renderer/renderer.h"
 #include "memory/view_udmabuf.h"
 
@@ -190,38 +190,38 @@ static inline void pump(struct bench *bench, uint64_t started)
 
 static inline pid_t server_pid(void)
 {
-	struct int_list list;
+	struct process_list list;
 	pid_t pid;
 
-	assert_int_equal(list_children(getpid(), false, &list), 0);
+	assert_int_equal(process_children(getpid(), &list), 0);
 	assert_int_equal(list.nr, 1);
-	pid = list.items[0];
-	int_list_destroy(&list);
+	pid = list.pids[0];
+	process_list_destroy(&list);
 	return pid;
 }
 
 /* The workers; one that is only waited for is none. */
 static inline unsigned int workers(pid_t *pids)
 {
-	struct int_list list;
+	struct process_list list;
 	unsigned int nr = 0;
 	size_t i;
 
-	assert_int_equal(list_children(server_pid(), false, &list), 0);
+	assert_int_equal(process_children(server_pid(), &list), 0);
 	for (i = 0; i < list.nr; i++) {
-		int process = process_open(list.items[i]);
+		int process = process_open(list.pids[i]);
 
 		if (process < 0)
 			continue;
 		if (!process_ended(process)) {
 			assert_true(nr < MAX_WORKERS);
 			if (pids)
-				pids[nr] = list.items[i];
+				pids[nr] = list.pids[i];
 			nr++;
 		}
 		close(process);
 	}
-	int_list_destroy(&list);
+	process_list_destroy(&list);
 	return nr;
 }
 
