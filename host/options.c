@@ -59,6 +59,7 @@ enum option_id {
 	OPT_MAX_SEGMENTS,
 	OPT_MAX_ENTRIES,
 	OPT_MAX_TOTAL_SEGMENTS,
+	OPT_RENDER_SERVER,
 	OPT_SANDBOX,
 	OPT_VERBOSE,
 	OPT_VERSION,
@@ -85,6 +86,7 @@ static const struct option long_options[] = {
 	{ "max-segments", required_argument, NULL, OPT_MAX_SEGMENTS },
 	{ "max-entries", required_argument, NULL, OPT_MAX_ENTRIES },
 	{ "max-total-segments", required_argument, NULL, OPT_MAX_TOTAL_SEGMENTS },
+	{ "render-server", required_argument, NULL, OPT_RENDER_SERVER },
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -132,6 +134,9 @@ static const char help_text[] =
 	"  --max-total-segments N  pieces of all resources together (default 16777216)\n"
 	"\n"
 	"Running:\n"
+	"  --render-server PATH    the program that libvirglrenderer's Venus contexts live\n"
+	"                          in (default: RENDER_SERVER_EXEC_PATH in the environment,\n"
+	"                          or /usr/libexec/virgl_render_server)\n"
 	"  --sandbox MODE          auto (default): this program and the render server\n"
 	"                          give up what they do not need, as far as the kernel\n"
 	"                          has the means, and a line at the start says what;\n"
@@ -240,6 +245,14 @@ static int parse_host_visible(struct options *options, const char *name, const c
 	return err;
 }
 
+/* As the library's own programs are told, so that whoever starts it need not ask us. */
+static int parse_render_server(const char *name, const char *path)
+{
+	if (*path != '/')
+		return usage_error("not an absolute path", name, path);
+	return setenv("RENDER_SERVER_EXEC_PATH", path, 1) ? EXIT_RUNTIME : 0;
+}
+
 static int parse_sandbox(struct options *options, const char *name, const char *text)
 {
 	if (!strcmp(text, "auto"))
@@ -328,6 +341,8 @@ static int parse_option(struct options *options, int id, const char *name)
 		options->gpu.allow_inject = true;
 		return 0;
 #endif
+	case OPT_RENDER_SERVER:
+		return parse_render_server(name, optarg);
 	case OPT_SANDBOX:
 		return parse_sandbox(options, name, optarg);
 	case OPT_VERBOSE:

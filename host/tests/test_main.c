@@ -30,6 +30,7 @@ static void help_and_version(void **state)
 		"--verbose",
 		"--help",
 		"--version",
+		"--render-server",
 	};
 	struct program p;
 	unsigned int i;
@@ -87,6 +88,7 @@ static void wrong_command_lines(void **state)
 		{ { "--reset-timeout", "86401" }, "--reset-timeout '86401': must be from 0" },
 		{ { "--reset-timeout", "1m" }, "--reset-timeout '1m': not a number" },
 		{ { "--grace", "-1" }, "--grace '-1': not a number" },
+		{ { "--render-server", "x" }, "--render-server 'x': not an absolute path" },
 		{ { "--grace", "3600001" }, "--grace '3600001': must be from 0 to 3600000" },
 #ifndef HAVE_VIRGLRENDERER
 		{ { "--socket", "x", "--virgl" }, "built without libvirglrenderer" },

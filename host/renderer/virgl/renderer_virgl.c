@@ -2,9 +2,8 @@
 /*
  * renderer_virgl: contexts of stock libvirglrenderer, without GL
  *
- * Venus contexts live in worker processes that the library's render server
- * forks, one each; DRM native contexts, where the library has them, in this
- * process.  Only the library's stable interface is used.  What that does not
+ * Venus contexts live in worker processes that the render server forks, one
+ * each; DRM native contexts, where the library has them, in this process.  Only the library's stable interface is used.  What that does not
  * tell - which process, which socket, whether an attach failed - is found from
  * outside (virgl_arrival.c, and the library's log).
  *
@@ -102,7 +101,7 @@ static void virgl_dispatch(struct renderer *renderer)
 	if (!steps)
 		return;
 	renderer->steps_due = false;
-	if (renderer->server >= 0 && virgl_server_ended(renderer))
+	if (renderer->server.process >= 0 && virgl_server_ended(renderer))
 		virgl_server_lost(renderer);
 	/* A step may free the context and, through the device, make another. */
 	for (context = LIST_FIRST(&renderer->contexts); context; context = next) {
@@ -194,8 +193,8 @@ static void init_renderer(struct renderer *renderer, const struct renderer_confi
 	renderer->host = *host;
 	virgl_init_patience(renderer);
 	LIST_INIT(&renderer->contexts);
-	renderer->server = -1;
-	renderer->server_socket = -1;
+	renderer->server.process = -1;
+	renderer->server.socket = -1;
 	pthread_mutex_init(&renderer->lock, NULL);
 }
 

@@ -48,7 +48,7 @@ static bool knows_socket(const struct renderer *renderer, int fd)
 	LIST_FOREACH(context, &renderer->contexts, link)
 		if (context->socket == fd)
 			return true;
-	return renderer->server_socket == fd;
+	return renderer->server.socket == fd;
 }
 
 /* The only packet socket that is not known; -ENOENT: there are none, or several. */

@@ -62,7 +62,7 @@ void virgl_context_end(struct virgl_context *context)
 	pthread_mutex_unlock(&renderer->lock);
 	if (context->worker >= 0)
 		process_kill(context->worker);
-	call_limit_begin(renderer->limit, renderer->server_socket, SERVER_MS);
+	call_limit_begin(renderer->limit, renderer->server.socket, SERVER_MS);
 	virgl_renderer_context_destroy(context->id);
 	call_limit_end(renderer->limit);
 	context->socket = -1;
@@ -136,7 +136,7 @@ static int find_worker(struct virgl_context *context, const struct virgl_arrival
 	struct virgl_peer worker;
 	int err, room;
 
-	err = virgl_arrived(context->renderer, arrival, context->renderer->server_pid, &worker);
+	err = virgl_arrived(context->renderer, arrival, context->renderer->server.pid, &worker);
 	if (err)
 		return err;
 	context->worker = worker.process;
@@ -161,7 +161,7 @@ static int open_context(struct virgl_context *context, const char *name)
 	if (venus && virgl_server_ended(renderer))
 		return -ENODEV;
 	virgl_expect(renderer, &arrival);
-	call_limit_begin(renderer->limit, renderer->server_socket, SERVER_MS);
+	call_limit_begin(renderer->limit, renderer->server.socket, SERVER_MS);
 	if (virgl_renderer_context_create_with_flags(context->id, context->capset,
 						     (uint32_t)strlen(name), name))
 		err = -ENOMEM;

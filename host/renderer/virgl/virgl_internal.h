@@ -22,6 +22,7 @@
 
 #include "renderer/virgl/drm_guard.h"
 #include "renderer/virgl/call_limit.h"
+#include "renderer/virgl/render_server.h"
 #include "util/process.h"
 
 struct iovec;
@@ -156,9 +157,9 @@ struct resource {
  * @drm_type: enum drm_context_type
  * @epoll: what fd() says; has @event, @server and the workers
  * @event: something was retired, or broken
- * @server: the render server's process, or -1
- * @server_pid: its id, which is its own until the library is cleaned up
- * @server_socket: to it; the library's descriptor
+ * @server: the render server; the library has its socket.  .process is -1 if there
+ *	is none
+ * @server_offered: the library has not asked for the socket yet
  * @steps_due: a context is to make a step that no process's end brings
  * @limit: on calls that wait for another process
  * @last_id: of a context
@@ -180,9 +181,8 @@ struct renderer {
 	uint32_t drm_type;
 	int epoll;
 	int event;
-	int server;
-	pid_t server_pid;
-	int server_socket;
+	struct sandbox_server server;
+	bool server_offered;
 	bool steps_due;
 	struct call_limit *limit;
 	uint32_t last_id;

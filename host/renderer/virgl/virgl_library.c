@@ -2,7 +2,7 @@
 /*
  * virgl_library: libvirglrenderer as a whole
  *
- * Starts it with the render server, and finds the latter; knows its capsets; and
+ * Starts it with the render server, which is ours; knows its capsets; and
  * hears its log, which is all that some of its calls say about a failure.
  *
  * Threads: as renderer_virgl.c says.  What was logged is counted for the thread
@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "util/log.h"
@@ -110,6 +111,58 @@ static bool has_drm(void)
 	return size;
 }
 
+/* A socket to nobody. */
+static int dead_socket(void)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return -1;
+	close(pair[1]);
+	return pair[0];
+}
+
+/*
+ * The library wants the socket to its render server, which is its own then.  If there
+ * is none, or it would be used in a way that is not known, the library has to fail: but
+ * with a negative answer it would start a server by itself, and nobody had confined it.
+ */
+static int get_server_fd(void *cookie, uint32_t version)
+{
+	struct renderer *renderer = cookie;
+
+	if (version || !renderer->server_offered)
+		return dead_socket();
+	renderer->server_offered = false;
+	return renderer->server.socket;
+}
+
+static void end_server(struct renderer *renderer)
+{
+	if (renderer->server_offered)
+		close(renderer->server.socket);
+	renderer->server_offered = false;
+	renderer->server.socket = -1;
+	if (renderer->server.process >= 0)
+		render_server_end(&renderer->server);
+}
+
+/* With a render server of its own, as it closes its socket when it cannot start. */
+static int try_library(struct renderer *renderer, int flags)
+{
+	int err = render_server_start(&renderer->server);
+
+	if (err) {
+		log_error("%s: %s", render_server_path(), strerror(-err));
+		return err;
+	}
+	renderer->server_offered = true;
+	if (!virgl_renderer_init(renderer, flags, &renderer->callbacks))
+		return 0;
+	end_server(renderer);
+	return -ENODEV;
+}
+
 /* Start it, with native contexts if there is a GPU for them. */
 static int init_library(struct renderer *renderer, bool *drm)
 {
@@ -119,13 +172,12 @@ static int init_library(struct renderer *renderer, bool *drm)
 	*drm = false;
 #ifdef VIRGL_RENDERER_DRM
 	if (has_drm()) {
-		*drm = !virgl_renderer_init(renderer, flags | VIRGL_RENDERER_DRM,
-					    &renderer->callbacks);
+		*drm = !try_library(renderer, flags | VIRGL_RENDERER_DRM);
 		if (*drm)
 			return 0;
 	}
 #endif
-	return virgl_renderer_init(renderer, flags, &renderer->callbacks) ? -ENODEV : 0;
+	return try_library(renderer, flags);
 }
 
 /**
@@ -135,38 +187,26 @@ static int init_library(struct renderer *renderer, bool *drm)
 void virgl_stop_library(struct renderer *renderer)
 {
 	virgl_renderer_cleanup(renderer);
-	if (renderer->server >= 0)
-		close(renderer->server);
-	renderer->server = -1;
-	renderer->server_socket = -1;
+	end_server(renderer);
 	renderer->nr_capsets = 0;
 	renderer->drm_type = DRM_CONTEXT_NONE;
 }
 
 /**
- * virgl_run_library() - start the library, and find what it has started
+ * virgl_run_library() - start the library and its render server
  * @renderer: whose
  *
  * Return: 0 or a negative errno.
  */
 int virgl_run_library(struct renderer *renderer)
 {
-	struct virgl_arrival arrival;
-	struct virgl_peer server;
 	bool drm;
 	int err;
 
-	virgl_expect(renderer, &arrival);
 	err = init_library(renderer, &drm);
 	if (err)
 		return err;
-	err = virgl_arrived(renderer, &arrival, getpid(), &server);
-	if (err)
-		goto stop;
-	renderer->server = server.process;
-	renderer->server_pid = server.pid;
-	renderer->server_socket = server.socket;
-	err = virgl_watch(renderer, renderer->server);
+	err = virgl_watch(renderer, renderer->server.process);
 	if (err)
 		goto stop;
 	add_capset(renderer, CAPSET_VENUS);
@@ -188,7 +228,7 @@ stop:
  */
 bool virgl_server_ended(const struct renderer *renderer)
 {
-	return renderer->server < 0 || process_ended(renderer->server);
+	return renderer->server.process < 0 || process_ended(renderer->server.process);
 }
 
 /**
@@ -201,14 +241,14 @@ void virgl_server_lost(struct renderer *renderer)
 
 	log_error(
 		"the render server ended; there are no new contexts until the guest's driver starts anew");
-	close(renderer->server);
-	renderer->server = -1;
+	close(renderer->server.process);
+	renderer->server.process = -1;
 	LIST_FOREACH(context, &renderer->contexts, link)
 		if (context->capset == CAPSET_VENUS)
 			virgl_context_break(context, "the render server ended");
 }
 
-/* A render server that is not there shows only when a context is made. */
+/* A render server that is of no use shows only when a context is made. */
 static int try_context(struct renderer *renderer)
 {
 	struct renderer_context *context;
@@ -216,8 +256,8 @@ static int try_context(struct renderer *renderer)
 
 	if (err) {
 		log_error(
-			"the render server of libvirglrenderer makes no contexts; is it installed "
-			"(Debian: virgl-server), or RENDER_SERVER_EXEC_PATH wrong?");
+			"%s makes no contexts: it must be the one of libvirglrenderer (Debian: virgl-server)",
+			render_server_path());
 		return err;
 	}
 	virgl_context_destroy(renderer, context);
@@ -242,6 +282,7 @@ int virgl_start_library(struct renderer *renderer)
 		.version = 3,
 		.write_fence = old_fence_retired,
 		.write_context_fence = virgl_fence_retired,
+		.get_server_fd = get_server_fd,
 	};
 	err = virgl_run_library(renderer);
 	if (err)

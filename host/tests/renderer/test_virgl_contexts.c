@@ -329,26 +329,6 @@ static void test_reset(void **state)
 	ops->reset(bench->renderer);
 }
 
-static void test_killed_server(void **state)
-{
-	struct bench *bench = *state;
-	struct renderer_context *context, *other;
-	pid_t pid, server = server_pid();
-
-	context = new_worker(bench, &pid);
-	assert_int_equal(kill(server, SIGKILL), 0);
-	WAIT_FOR(bench, bench->nr_lost == 1);
-	assert_int_not_equal(ops->context_create(bench->renderer, VENUS, "", &other), 0);
-	ops->context_destroy(bench->renderer, context);
-	ops->reset(bench->renderer);
-	assert_int_not_equal(server_pid(), server);
-	other = new_context(bench);
-	assert_int_equal(submit(bench, other, 0, true, NULL, 0, 1), 0);
-	WAIT_FOR(bench, bench->answers[1]);
-	assert_int_equal(bench->responses[1], OK);
-	ops->context_destroy(bench->renderer, other);
-}
-
 static unsigned int open_descriptors(void)
 {
 	unsigned int nr = 0;
@@ -392,7 +372,6 @@ int main(void)
 		TEST(test_big_stream),
 		TEST(test_large_stream),
 		TEST(test_reset),
-		TEST(test_killed_server),
 		cmocka_unit_test(test_leaks_nothing),
 	};
 

@@ -38,6 +38,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/process.h"
+#include "util/sandbox.h"
 #include "renderer/renderer.h"
 #include "memory/view_udmabuf.h"
 
@@ -157,6 +158,7 @@ static inline int teardown(void **state)
 	struct bench *bench = *state;
 
 	ops->destroy(bench->renderer);
+	sandbox_end();
 	if (bench->udmabuf)
 		udmabuf_close(bench->udmabuf);
 	guest_memory_free(bench->gm);
@@ -188,16 +190,22 @@ static inline void pump(struct bench *bench, uint64_t started)
 
 /* ---- processes ---- */
 
-static inline pid_t server_pid(void)
+static inline pid_t only_child(pid_t parent)
 {
 	struct process_list list;
 	pid_t pid;
 
-	assert_int_equal(process_children(getpid(), &list), 0);
+	assert_int_equal(process_children(parent, &list), 0);
 	assert_int_equal(list.nr, 1);
 	pid = list.pids[0];
 	process_list_destroy(&list);
 	return pid;
+}
+
+/* The launcher's child. */
+static inline pid_t server_pid(void)
+{
+	return only_child(only_child(getpid()));
 }
 
 /* The workers; one that is only waited for is none. */
