@@ -109,6 +109,7 @@ static void virgl_dispatch(struct renderer *renderer)
 		if (virgl_context_step(context))
 			next = LIST_FIRST(&renderer->contexts);
 	}
+	virgl_restart_library(renderer);
 }
 
 /**
@@ -131,17 +132,9 @@ bool virgl_short_of_descriptors(const struct renderer *renderer)
 
 static void virgl_reset(struct renderer *renderer)
 {
-	int err;
-
 	virgl_end_contexts(renderer);
 	virgl_drop_resources(renderer);
-	if (!virgl_server_ended(renderer))
-		return;
-	/* Nothing is left that the new one would have to know. */
-	virgl_stop_library(renderer);
-	err = virgl_run_library(renderer);
-	if (err)
-		log_error("cannot start the render server again: %s", strerror(-err));
+	virgl_restart_library(renderer);
 }
 
 static uint64_t virgl_jobs(const struct renderer *renderer)

@@ -192,6 +192,7 @@ int virgl_context_create(struct renderer *renderer, uint32_t capset, const char 
 
 	if (virgl_short_of_descriptors(renderer))
 		return -EMFILE;
+	virgl_restart_library(renderer);
 	context = calloc(1, sizeof(*context));
 	if (!context)
 		return -ENOMEM;

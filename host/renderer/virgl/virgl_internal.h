@@ -160,6 +160,7 @@ struct resource {
  * @server: the render server; the library has its socket.  .process is -1 if there
  *	is none
  * @server_offered: the library has not asked for the socket yet
+ * @started_at: when it was tried, in milliseconds
  * @steps_due: a context is to make a step that no process's end brings
  * @limit: on calls that wait for another process
  * @last_id: of a context
@@ -183,6 +184,7 @@ struct renderer {
 	int event;
 	struct sandbox_server server;
 	bool server_offered;
+	uint64_t started_at;
 	bool steps_due;
 	struct call_limit *limit;
 	uint32_t last_id;
@@ -230,6 +232,7 @@ int virgl_start_library(struct renderer *renderer);
 int virgl_run_library(struct renderer *renderer);
 void virgl_stop_library(struct renderer *renderer);
 bool virgl_server_ended(const struct renderer *renderer);
+void virgl_restart_library(struct renderer *renderer);
 void virgl_server_lost(struct renderer *renderer);
 bool virgl_capset(const struct renderer *renderer, unsigned int index, struct renderer_capset *out);
 void virgl_capset_data(const struct renderer *renderer, uint32_t id, uint32_t version, void *data);

@@ -16,7 +16,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/log.h"
+
+/* A server that ends at once is not started all the time. */
+#define RESTART_MS 1000u
 
 /*
  * Complaints since the last look, of the thread that made the call: some calls
@@ -203,6 +207,7 @@ int virgl_run_library(struct renderer *renderer)
 	bool drm;
 	int err;
 
+	renderer->started_at = clock_ms();
 	err = init_library(renderer, &drm);
 	if (err)
 		return err;
@@ -239,13 +244,49 @@ void virgl_server_lost(struct renderer *renderer)
 {
 	struct virgl_context *context;
 
-	log_error(
-		"the render server ended; there are no new contexts until the guest's driver starts anew");
+	log_error("the render server ended, and all Venus contexts with it");
 	close(renderer->server.process);
 	renderer->server.process = -1;
 	LIST_FOREACH(context, &renderer->contexts, link)
 		if (context->capset == CAPSET_VENUS)
 			virgl_context_break(context, "the render server ended");
+}
+
+/* Contexts that the library has, or whose workers are still there. */
+static bool has_contexts(const struct renderer *renderer)
+{
+	const struct virgl_context *context;
+
+	LIST_FOREACH(context, &renderer->contexts, link)
+		if (context->state != CONTEXT_GONE)
+			return true;
+	return false;
+}
+
+/**
+ * virgl_restart_library() - if the render server ended, start everything anew
+ * @renderer: whose
+ *
+ * The library asks for a server only when it starts, and to start again it has to end,
+ * with all its contexts and resources.  So nothing is done as long as there are any:
+ * native contexts, which need no server, may live on for as long as they like.  What is
+ * imported is imported again for the next context; what contexts made is gone.
+ */
+void virgl_restart_library(struct renderer *renderer)
+{
+	uint64_t now = clock_ms();
+	int err;
+
+	if (!virgl_server_ended(renderer) || has_contexts(renderer) ||
+	    now - renderer->started_at < RESTART_MS)
+		return;
+	virgl_drop_resources(renderer);
+	virgl_stop_library(renderer);
+	err = virgl_run_library(renderer);
+	if (err)
+		log_error("cannot start the render server again: %s", strerror(-err));
+	else
+		log_event("virgl: the render server was started again");
 }
 
 /* A render server that is of no use shows only when a context is made. */

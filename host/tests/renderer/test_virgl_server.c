@@ -9,23 +9,99 @@
 
 #ifdef HAVE_VIRGLRENDERER
 
+/* A context works: what is submitted comes back. */
+static void check_context(struct bench *bench, struct renderer_context *context)
+{
+	unsigned int answered = bench->answers[1];
+
+	assert_int_equal(submit(bench, context, 0, true, NULL, 0, 1), 0);
+	WAIT_FOR(bench, bench->answers[1] > answered);
+	assert_int_equal(bench->responses[1], OK);
+}
+
+/* The guest goes on with new contexts when the old ones are gone. */
 static void test_killed_server(void **state)
 {
 	struct bench *bench = *state;
+	struct renderer_blob blob = shm_blob(4);
+	struct renderer_mapping mapping;
 	struct renderer_context *context, *other;
 	pid_t pid, server = server_pid();
 
 	context = new_worker(bench, &pid);
+	assert_int_equal(ops->blob_create(bench->renderer, context, &blob), 0);
 	assert_int_equal(kill(server, SIGKILL), 0);
 	WAIT_FOR(bench, bench->nr_lost == 1);
-	assert_int_not_equal(ops->context_create(bench->renderer, VENUS, "", &other), 0);
-	ops->context_destroy(bench->renderer, context);
-	ops->reset(bench->renderer);
+	WAIT_FOR(bench, !ops->context_create(bench->renderer, VENUS, "", &other));
 	assert_int_not_equal(server_pid(), server);
-	other = new_context(bench);
-	assert_int_equal(submit(bench, other, 0, true, NULL, 0, 1), 0);
-	WAIT_FOR(bench, bench->answers[1]);
-	assert_int_equal(bench->responses[1], OK);
+	check_context(bench, other);
+	/* What the old context had made is gone, and its id is free. */
+	assert_int_not_equal(ops->blob_export(bench->renderer, 4, &mapping), 0);
+	ops->blob_destroy(bench->renderer, 4);
+	assert_int_equal(ops->blob_create(bench->renderer, other, &blob), 0);
+	ops->context_destroy(bench->renderer, context);
+	ops->context_destroy(bench->renderer, other);
+}
+
+/* It is started again without being asked for, too; but one that ends at once is not. */
+static void test_server_that_always_ends(void **state)
+{
+	struct bench *bench = *state;
+	struct renderer_context *context;
+	struct process_list servers;
+	pid_t server, pid, worker;
+	uint64_t killed;
+	int process;
+
+	context = new_worker(bench, &worker);
+	WAIT_FOR(bench, clock_ms() - bench->created > 1000);
+	server = server_pid();
+	killed = clock_ms();
+	assert_int_equal(kill(server, SIGKILL), 0);
+	do {
+		pump(bench, killed);
+		assert_int_equal(process_children(only_child(getpid()), &servers), 0);
+		pid = servers.nr == 1 ? servers.pids[0] : server;
+		process_list_destroy(&servers);
+		/* The worker may become the launcher's child before it ends. */
+	} while (pid == server || pid == worker);
+	process = process_open(pid);
+	assert_true(process >= 0);
+	killed = clock_ms();
+	process_kill(process);
+	WAIT_FOR(bench, process_ended(process));
+	close(process);
+	ops->context_destroy(bench->renderer, context);
+	WAIT_FOR(bench, !ops->context_create(bench->renderer, VENUS, "", &context));
+	assert_true(clock_ms() - killed > 500);
+	check_context(bench, context);
+	ops->context_destroy(bench->renderer, context);
+}
+
+/* Memory that outlives the server is there for its successor's contexts. */
+static void test_userptr_outlives_the_server(void **state)
+{
+	struct bench *bench = *state;
+	struct renderer_context *context, *other;
+	struct test_backing backing;
+	pid_t pid, pids[MAX_WORKERS];
+
+	if (no_udmabuf(bench))
+		skip();
+	context = new_worker(bench, &pid);
+	make_backing(bench, &backing, 3, 4);
+	make_view(bench, &backing);
+	assert_int_equal(ops->attach(context, &backing.base), 0);
+	assert_int_equal(kill(server_pid(), SIGKILL), 0);
+	WAIT_FOR(bench, bench->nr_lost == 1);
+	WAIT_FOR(bench, !ops->context_create(bench->renderer, VENUS, "", &other));
+	assert_int_equal(ops->attach(other, &backing.base), 0);
+	assert_int_equal(workers(pids), 1);
+	WAIT_FOR(bench, udmabuf_view_held_by(backing.base.view, pids[0]));
+	stop_backing(bench, &backing);
+	WAIT_FOR(bench, udmabuf_view_alone(backing.base.view));
+	free_backing(&backing);
+	ops->context_destroy(bench->renderer, context);
 	ops->context_destroy(bench->renderer, other);
 }
 
@@ -133,6 +209,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		TEST(test_killed_server),
+		TEST(test_server_that_always_ends),
+		TEST(test_userptr_outlives_the_server),
 		cmocka_unit_test(test_no_server),
 		cmocka_unit_test(test_nobody_outlives_us),
 	};

@@ -61,6 +61,7 @@
  * @ram: the RAM file's bytes
  * @fd: the RAM file
  * @udmabuf: or NULL
+ * @created: when the renderer was, in milliseconds
  * @answers: how often each cookie was answered
  * @responses: with what, last
  * @nr_answered: all
@@ -74,6 +75,7 @@ struct bench {
 	unsigned char *ram;
 	int fd;
 	struct udmabuf *udmabuf;
+	uint64_t created;
 	unsigned char *answers;
 	uint32_t *responses;
 	unsigned int nr_answered;
@@ -149,6 +151,7 @@ static inline int setup(void **state)
 	config.gm = bench->gm;
 	config.udmabuf = bench->udmabuf;
 	assert_int_equal(ops->create(&config, &host, &bench->renderer), 0);
+	bench->created = clock_ms();
 	*state = bench;
 	return 0;
 }
