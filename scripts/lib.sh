@@ -127,3 +127,16 @@ how_many() {
 	[[ $number =~ ^[1-9][0-9]*$ ]] || die "$1=$number: not a number from 1 up"
 	echo "$number"
 }
+
+# chosen NAME: whether RUN= asks for it: a list of names, in which * matches
+# anything; without RUN= everything is asked for.
+chosen() {
+	local pattern patterns
+
+	read -r -a patterns <<<"${RUN:-*}"
+	for pattern in "${patterns[@]}"; do
+		# shellcheck disable=SC2053 # a pattern
+		[[ $1 != $pattern ]] || return 0
+	done
+	return 1
+}
