@@ -365,6 +365,8 @@ void *gpu_thread_run(void *arg)
 		return NULL;
 	while (turn(thread, &more))
 		;
+	/* For what it still has, so that that is not lost. */
+	gpu_device_reset(thread->dev);
 	gpu_device_free(thread->dev);
 	while (thread->nr_files)
 		ram_file_put(thread->files[--thread->nr_files]);

@@ -278,7 +278,11 @@ static void the_vmm_is_asked(void **state)
 	struct fixture *f = *state;
 
 	send(f, 'm');
+	/* When the device has closed its own. */
+	block(f);
 	expect(f, "Mm");
+	unblock();
+	expect(f, "b");
 	assert_int_equal(f->range.id, VIRTIO_GPU_SHM_ID_HOST_VISIBLE);
 	assert_int_equal(f->range.offset, 0x3000);
 	assert_int_equal(f->range.size, 0x2000);
@@ -386,6 +390,18 @@ static void there_is_no_room_for_more_bytes_than_some(void **state)
 	unblock();
 }
 
+/* Also if none of those that made room has an answer. */
+static void room_is_said_without_any_answer(void **state)
+{
+	struct fixture *f = *state;
+
+	block(f);
+	while (gpu_thread_ops.room(f->thread))
+		send_type(f, 0, 'h', 8u << 20, f);
+	unblock();
+	expect(f, "bO");
+}
+
 static void events_have_their_turn(void **state)
 {
 	const uint64_t one = 1;
@@ -400,7 +416,7 @@ static void events_have_their_turn(void **state)
 	unblock();
 	standin_wait(&standin_started);
 	/* Not after all that waits. */
-	assert_true(memchr(standin.log, 'E', standin.nr_log) < (void *)(standin.log + 200));
+	assert_non_null(memchr(standin.log, 'E', 200));
 	unblock();
 }
 
@@ -491,6 +507,7 @@ int main(void)
 		TEST(old_guest_memory_ends_with_the_device),
 		TEST(there_is_no_room_for_more_than_some),
 		TEST(there_is_no_room_for_more_bytes_than_some),
+		TEST(room_is_said_without_any_answer),
 		TEST(events_have_their_turn),
 		TEST(statistics_of_a_device_that_is_busy),
 		TEST(an_end_that_does_not_come),

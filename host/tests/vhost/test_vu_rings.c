@@ -140,6 +140,30 @@ static void long_requests_do_not_keep_the_server(void **state)
 	assert_int_equal(ring_used_waiting(&f->rings[0]), 3);
 }
 
+/* Both have more: the one after the other. */
+static void what_is_left_of_one_ring_at_a_time(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int i;
+
+	start_rings(f);
+	f->dev.no_room = true;
+	for (i = 0; i < 2; i++) {
+		offer(f, i, 0, "left");
+		kick(f, i);
+	}
+	f->dev.no_room = false;
+	device_news(&f->dev, NEWS_ROOM);
+	for (i = 0; i < 2; i++) {
+		while (f->dev.commands[0] + f->dev.commands[1] == i)
+			assert_int_equal(vhost_user_server_step(f->server, 0), 1);
+		assert_int_equal(f->dev.commands[0] + f->dev.commands[1], i + 1);
+	}
+	pump(f);
+	assert_string_equal(answer(f, 0, 0), "LEFT");
+	assert_string_equal(answer(f, 1, 0), "LEFT");
+}
+
 static void late_answers_in_another_order(void **state)
 {
 	struct fixture *f = *state;
@@ -223,6 +247,7 @@ int main(void)
 		TEST(a_full_ring_is_served_whole),
 		TEST(big_requests_do_not_keep_the_server),
 		TEST(long_requests_do_not_keep_the_server),
+		TEST(what_is_left_of_one_ring_at_a_time),
 		TEST(late_answers_in_another_order),
 		TEST(requests_from_before_the_kick_descriptor),
 		TEST(a_disabled_ring_waits),
