@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -203,13 +204,23 @@ static unsigned int read_all(int fd, const char *what, char last[256])
 	return nr;
 }
 
+/* A process that does not outlive a test that fails. */
+static pid_t fork_child(void)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid)
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	return pid;
+}
+
 /* In a process of its own: print much, with stderr a pipe; returns its id. */
 static pid_t flood_into(int fd, int done)
 {
-	pid_t pid = fork();
+	pid_t pid = fork_child();
 	unsigned int i;
 
-	assert_true(pid >= 0);
 	if (pid)
 		return pid;
 	dup2(fd, STDERR_FILENO);
@@ -267,8 +278,7 @@ static void lost_lines_are_counted(void **state)
 	(void)state;
 	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(pipe(done), 0);
-	pid = fork();
-	assert_true(pid >= 0);
+	pid = fork_child();
 	if (!pid) {
 		char buffer[4096];
 		unsigned int i;
@@ -309,8 +319,7 @@ static void the_end_does_not_wait_for_ever(void **state)
 
 	(void)state;
 	assert_int_equal(pipe(fds), 0);
-	pid = fork();
-	assert_true(pid >= 0);
+	pid = fork_child();
 	if (!pid) {
 		unsigned int i;
 
@@ -344,8 +353,7 @@ static void a_nonblocking_stderr_loses_nothing(void **state)
 	(void)state;
 	assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
 	fcntl(fds[0], F_SETFL, 0);
-	pid = fork();
-	assert_true(pid >= 0);
+	pid = fork_child();
 	if (!pid) {
 		unsigned int i;
 
@@ -379,8 +387,7 @@ static void others_are_followed(void **state)
 	(void)state;
 	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(pipe(out), 0);
-	pid = fork();
-	assert_true(pid >= 0);
+	pid = fork_child();
 	if (!pid) {
 		dup2(out[1], STDERR_FILENO);
 		close(out[1]);
@@ -421,8 +428,7 @@ static void others_cannot_flood(void **state)
 	(void)state;
 	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(pipe(out), 0);
-	pid = fork();
-	assert_true(pid >= 0);
+	pid = fork_child();
 	if (!pid) {
 		dup2(out[1], STDERR_FILENO);
 		close(out[1]);
