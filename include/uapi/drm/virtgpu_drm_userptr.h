@@ -51,6 +51,14 @@ extern "C" {
 #define VIRTGPU_USERPTR_INFO_WAIT_REVOKED	0x0001
 /* wait until it is RELEASED */
 #define VIRTGPU_USERPTR_INFO_WAIT_RELEASED	0x0002
+/*
+ * Look first whether the memory is still what is registered.  munmap() and the
+ * like revoke before they return; MADV_DONTNEED and holes in files only arouse a
+ * suspicion, which is looked into a moment later.  With this flag LIVE means
+ * that nothing of what happened before the call has taken the memory back: who
+ * keeps registrations for later asks so before each use.
+ */
+#define VIRTGPU_USERPTR_INFO_VERIFY		0x0004
 
 /* drm_event.type of struct drm_virtgpu_event_userptr */
 #define VIRTGPU_EVENT_USERPTR_REVOKED		0x90000010
@@ -91,7 +99,7 @@ struct drm_virtgpu_resource_create_userptr {
 /**
  * struct drm_virtgpu_userptr_info - look at a registration, or wait for its end
  * @bo_handle: in, handle of a userptr resource
- * @flags: in, at most one of VIRTGPU_USERPTR_INFO_WAIT_*, or 0 not to wait
+ * @flags: in, at most one of VIRTGPU_USERPTR_INFO_*, or 0 just to look
  * @timeout_ns: in, when to stop waiting: CLOCK_MONOTONIC, absolute
  * @addr: out, address given at creation, in the process that created it
  * @size: out, bytes
@@ -101,8 +109,9 @@ struct drm_virtgpu_resource_create_userptr {
  * @nr_segments: out, physically contiguous pieces that the host was told of
  *
  * Errors: EINVAL (unknown flags, or the handle is no userptr resource), ENOENT
- * (no such handle), ETIME (what was waited for did not happen), EINTR,
- * EOPNOTSUPP (there are no userptr resources here).
+ * (no such handle), ETIME (what was waited for did not happen), EBUSY (with
+ * VERIFY: it cannot be told at the moment), EINTR, EOPNOTSUPP (there are no
+ * userptr resources here).
  */
 struct drm_virtgpu_userptr_info {
 	__u32 bo_handle;

@@ -357,6 +357,7 @@ void virtio_gpu_userptr_suspect(struct virtio_gpu_object_userptr *userptr, unsig
 				unsigned long last);
 void virtio_gpu_userptr_queue_verify(struct virtio_gpu_object_userptr *userptr,
 				     unsigned long delay);
+int virtio_gpu_userptr_verify_now(struct virtio_gpu_object_userptr *userptr);
 const char *virtio_gpu_userptr_verify_what(void);
 #else
 static inline int virtio_gpu_userptr_watch_start(struct virtio_gpu_object_userptr *userptr)
@@ -374,6 +375,11 @@ static inline void virtio_gpu_userptr_watch_stop_verify(struct virtio_gpu_object
 
 static inline void virtio_gpu_userptr_watch_stop(struct virtio_gpu_object_userptr *userptr)
 {
+}
+
+static inline int virtio_gpu_userptr_verify_now(struct virtio_gpu_object_userptr *userptr)
+{
+	return 0;
 }
 
 static inline const char *virtio_gpu_userptr_verify_what(void)

@@ -231,7 +231,8 @@ int virtio_gpu_userptr_info_ioctl(struct drm_device *dev, void *data, struct drm
 
 	if (!virtio_gpu_userptr_available(dev->dev_private))
 		return -EOPNOTSUPP;
-	if (args->flags & ~USERPTR_WAIT_FLAGS || args->flags == USERPTR_WAIT_FLAGS)
+	if (args->flags & ~(USERPTR_WAIT_FLAGS | VIRTGPU_USERPTR_INFO_VERIFY) ||
+	    hweight32(args->flags) > 1)
 		return -EINVAL;
 
 	obj = drm_gem_object_lookup(file, args->bo_handle);
@@ -247,7 +248,9 @@ int virtio_gpu_userptr_info_ioctl(struct drm_device *dev, void *data, struct drm
 	virtio_gpu_userptr_get(userptr);
 	drm_gem_object_put(obj);
 
-	if (args->flags)
+	if (args->flags & VIRTGPU_USERPTR_INFO_VERIFY)
+		ret = virtio_gpu_userptr_verify_now(userptr);
+	else if (args->flags)
 		ret = virtio_gpu_userptr_wait_state(userptr, args->flags &
 						    VIRTGPU_USERPTR_INFO_WAIT_RELEASED,
 						    args->timeout_ns);

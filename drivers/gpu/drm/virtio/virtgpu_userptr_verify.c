@@ -58,6 +58,9 @@
 /* How soon one look follows another, also at what could not be told. */
 #define VERIFY_PAUSE	max(HZ / 100, 1)
 
+/* How often virtio_gpu_userptr_verify_now() looks before it gives up. */
+#define VERIFY_NOW_LOOKS	4
+
 /* When to look again at what can be told only when the owner has access. */
 #define VERIFY_LATER	HZ
 
@@ -451,3 +454,33 @@ void virtio_gpu_userptr_queue_verify(struct virtio_gpu_object_userptr *userptr,
 	else
 		mod_delayed_work(u->verify_wq, &userptr->watch.verify_work, 0);
 }
+
+/**
+ * virtio_gpu_userptr_verify_now() - look at the suspects before going on
+ * @userptr: object that has or had a handle, in any state
+ *
+ * Whatever of it its owner has taken back before this is called, it is not LIVE
+ * when this returns 0.  The caller has a reference, and no locks: this sleeps.
+ *
+ * Return: 0, or -EBUSY if it cannot be told at the moment.
+ */
+int virtio_gpu_userptr_verify_now(struct virtio_gpu_object_userptr *userptr)
+{
+	struct virtio_gpu_userptr_watch *watch = &userptr->watch;
+	unsigned int looks;
+
+	/* Its owner has promised: nobody watches. */
+	if (userptr->flags & VIRTGPU_USERPTR_KEEP)
+		return 0;
+
+	for (looks = 0; looks < VERIFY_NOW_LOOKS; looks++) {
+		/* Waits for a look that has begun, and starts the one that waits. */
+		flush_delayed_work(&watch->verify_work);
+
+		guard(spinlock)(&userptr->lock);
+		if (userptr->state != VIRTIO_GPU_USERPTR_LIVE || !watch->nr_suspects)
+			return 0;
+	}
+	return -EBUSY;
+}
+EXPORT_SYMBOL_IF_KUNIT(virtio_gpu_userptr_verify_now);

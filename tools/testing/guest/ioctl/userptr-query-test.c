@@ -106,7 +106,7 @@ TEST_F(userptr, info)
 					   VIRTGPU_USERPTR_INFO_WAIT_REVOKED |
 						   VIRTGPU_USERPTR_INFO_WAIT_RELEASED,
 					   0));
-	EXPECT_EQ(-EINVAL, vg_userptr_wait(fd, bo.handle, 1u << 2, 0));
+	EXPECT_EQ(-EINVAL, vg_userptr_wait(fd, bo.handle, 1u << 3, 0));
 	EXPECT_EQ(-EINVAL, vg_userptr_wait(fd, bo.handle, 1u << 31, 0));
 	EXPECT_EQ(-EINVAL, vg_userptr_info(fd, session->vg.result.handle, &info));
 	EXPECT_EQ(-ENOENT, vg_userptr_info(fd, 0x7fffffff, &info));

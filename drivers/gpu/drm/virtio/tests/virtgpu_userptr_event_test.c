@@ -438,6 +438,7 @@ static void userptr_test_info(struct kunit *test)
 {
 	const u32 revoked = VIRTGPU_USERPTR_INFO_WAIT_REVOKED;
 	const u32 released = VIRTGPU_USERPTR_INFO_WAIT_RELEASED;
+	const u32 verify = VIRTGPU_USERPTR_INFO_VERIFY;
 	struct fake *f = fake_new_anon(test);
 	struct drm_file *file = fake_file(test, FAKE_CAPSET);
 	s64 soon = ktime_get_ns() + 20 * NSEC_PER_MSEC;
@@ -451,7 +452,11 @@ static void userptr_test_info(struct kunit *test)
 			-ETIME);
 	KUNIT_EXPECT_EQ(test, userptr_test_info_ioctl(f, file, handle, revoked | released, 0,
 						      &state), -EINVAL);
-	KUNIT_EXPECT_EQ(test, userptr_test_info_ioctl(f, file, handle, 4, 0, &state), -EINVAL);
+	KUNIT_EXPECT_EQ(test, userptr_test_info_ioctl(f, file, handle, revoked | verify, 0,
+						      &state), -EINVAL);
+	KUNIT_EXPECT_EQ(test, userptr_test_info_ioctl(f, file, handle, 8, 0, &state), -EINVAL);
+	KUNIT_EXPECT_EQ(test, userptr_test_info_ioctl(f, file, handle, verify, 0, &state), 0);
+	KUNIT_EXPECT_EQ(test, state, VIRTGPU_USERPTR_STATE_LIVE);
 	KUNIT_EXPECT_EQ(test, userptr_test_info_ioctl(f, file, handle + 1, 0, 0, &state), -ENOENT);
 
 	f->hold_destroy = true;

@@ -230,6 +230,27 @@ static void userptr_test_storm_with_madvise(struct kunit *test)
 	}
 	fake_expect_revoked(test, f, userptr);
 }
+
+/* Who asks need not wait for the look that is to come, and is not told LIVE. */
+static void userptr_test_verify_now(struct kunit *test)
+{
+	struct fake *f = fake_new_anon(test);
+	struct virtio_gpu_object_userptr *userptr = fake_create(f);
+	unsigned long addr = f->mem->addr;
+
+	fake_expect_live(test, f, userptr);
+	fake_notify(f, current->mm, MMU_NOTIFY_CLEAR, addr, addr + PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, virtio_gpu_userptr_verify_now(userptr), 0);
+	KUNIT_EXPECT_EQ(test, userptr->watch.nr_suspects, 0);
+	fake_expect_live(test, f, userptr);
+
+	/* So soon after a look the next one waits. */
+	userptr_test_dontneed(test, addr + PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, put_user(1, (int __user *)(addr + PAGE_SIZE)), 0);
+	KUNIT_EXPECT_EQ(test, virtio_gpu_userptr_verify_now(userptr), 0);
+	KUNIT_EXPECT_NE(test, virtio_gpu_userptr_uapi_state(userptr), VIRTGPU_USERPTR_STATE_LIVE);
+	fake_expect_revoked(test, f, userptr);
+}
 #endif
 
 /* With KEEP the owner has promised to close the handle first. */
@@ -246,6 +267,7 @@ static void userptr_test_keep(struct kunit *test)
 	userptr_test_dontneed(test, f->mem->addr);
 #endif
 	KUNIT_EXPECT_EQ(test, vm_munmap(f->mem->addr, FAKE_PAGES * PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, virtio_gpu_userptr_verify_now(userptr), 0);
 	fake_expect_stays(test, f, userptr);
 }
 
@@ -397,6 +419,7 @@ static struct kunit_case userptr_test_life_cases[] = {
 #ifndef MODULE
 	KUNIT_CASE(userptr_test_dontneed_and_touched),
 	KUNIT_CASE(userptr_test_storm_with_madvise),
+	KUNIT_CASE(userptr_test_verify_now),
 #endif
 	KUNIT_CASE(userptr_test_keep),
 	KUNIT_CASE_PARAM(userptr_test_event, userptr_test_event_gen_params),
