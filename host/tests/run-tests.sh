@@ -4,12 +4,14 @@
 # run-tests.sh PROGRAM...: run cmocka test programs, sum up what they say.
 #
 # One line per program, its output when something failed, the reasons of
-# skipped tests, and as last line "host: N passed, N failed, N skipped".
+# skipped tests, and as last line "host: N passed, N failed, N skipped", or
+# with another name than host: LAYER.
 # Exit status 0 only if nothing failed.  TEST_TIMEOUT: seconds per program.
 #
 # Each program runs in a folder of its own below TMPDIR, where it may leave what
 # it likes, and which has a short name: "." (a socket's path is 107 bytes at most).
 
+layer=${LAYER:-host}
 passed=0
 failed=0
 skipped=0
@@ -47,7 +49,7 @@ for program in "$@"; do
 	fi
 	# A program that dies, hangs or runs nothing is a failure of its own.
 	[ -z "$why" ] || bad=$((bad + 1))
-	printf 'host: %s: %d passed, %d failed, %d skipped%s\n' "$name" "$ok" "$bad" "$skip" "$why"
+	printf '%s: %s: %d passed, %d failed, %d skipped%s\n' "$layer" "$name" "$ok" "$bad" "$skip" "$why"
 	if [ "$bad" -ne 0 ]; then
 		sed 's/^/    /' "$log"
 	elif [ "$skip" -ne 0 ]; then
@@ -58,5 +60,5 @@ for program in "$@"; do
 	skipped=$((skipped + skip))
 done
 
-printf 'host: %d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+printf '%s: %d passed, %d failed, %d skipped\n' "$layer" "$passed" "$failed" "$skipped"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

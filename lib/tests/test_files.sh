@@ -1,0 +1,109 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# test_files.sh: what `make all` and `make install` have made
+#
+# Says what it finds as the unit tests do, for host/tests/run-tests.sh.
+#
+#	LIB_BUILD	where it was built
+#	LIB_SOURCE	the folder lib
+#
+# Everything that it makes lies in the current folder.
+# shellcheck disable=SC2317 # called by name
+set -u
+
+SHARED=$LIB_BUILD/libvirtgpu-userptr.so
+STATIC=$LIB_BUILD/libvirtgpu-userptr.a
+HEADER=$LIB_SOURCE/include/virtgpu-userptr.h
+CC=${CC:-cc}
+
+# interface: the functions of the header.
+interface() {
+	grep -ohE '\bvirtgpu_userptr_[a-z_]+\(' "$HEADER" | tr -d '(' | sort -u
+}
+
+# The shared library shows the interface, each symbol with its version.
+symbols() {
+	nm -D --defined-only "$SHARED" | awk '$2 == "T" { print $3 }' >shown
+	interface | sed 's/$/@@VIRTGPU_USERPTR_0.1/' >expected
+	diff expected shown
+}
+
+# So does the static one, without versions.
+symbols_static() {
+	nm -g --defined-only "$STATIC" | awk 'NF == 3 { print $3 }' | sort >shown
+	interface >expected
+	diff expected shown
+}
+
+# It needs nothing but the C library, to which the loader belongs.
+dependencies() {
+	readelf -d "$SHARED" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | \
+		grep -vxE 'libc\.so\.6|ld-linux-.*' >needed
+	[ ! -s needed ] || { cat needed; return 1; }
+	readelf -d "$SHARED" | grep -q 'SONAME.*\[libvirtgpu-userptr.so.0\]'
+}
+
+# install: below DESTDIR, for PREFIX.
+install_it() {
+	env -u MAKEFLAGS "${MAKE:-make}" -s -C "$LIB_SOURCE" O="$LIB_BUILD" PREFIX=/usr \
+		DESTDIR="$PWD/dest" install
+}
+
+# Who compiles against what was installed finds all of it, in C and in C++, shared
+# and static; the program says so itself when it runs.
+installed() {
+	install_it || return 1
+	cat >program.c <<-'END'
+		#include <virtgpu-userptr.h>
+
+		int main(void)
+		{
+			struct virtgpu_userptr *ctx;
+
+			return virtgpu_userptr_open(-1, 0, &ctx) == -9 && *virtgpu_userptr_error() ? 0 : 1;
+		}
+	END
+	cp program.c program.cc
+	flags=$(PKG_CONFIG_SYSROOT_DIR=$PWD/dest PKG_CONFIG_PATH='' \
+		PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 PKG_CONFIG_ALLOW_SYSTEM_LIBS=1 \
+		PKG_CONFIG_LIBDIR=$PWD/dest/usr/lib/pkgconfig \
+		pkg-config --cflags --libs libvirtgpu-userptr) || return 1
+	# shellcheck disable=SC2086 # a list
+	$CC -std=c99 -Wall -Wextra -Werror -pedantic -o program program.c $flags || return 1
+	LD_LIBRARY_PATH=$PWD/dest/usr/lib ./program || return 1
+	$CC -I dest/usr/include -o program program.c dest/usr/lib/libvirtgpu-userptr.a -pthread || return 1
+	./program || return 1
+	if command -v g++ >/dev/null; then
+		g++ -Wall -Wextra -Werror -I dest/usr/include -fsyntax-only program.cc || return 1
+	fi
+}
+
+# Each function has a manual page, under its own name.
+manual() {
+	status=0
+	[ -d dest ] || install_it || return 1
+	for name in $(interface); do
+		[ -e "dest/usr/share/man/man3/$name.3" ] || { echo "no page $name.3"; status=1; }
+	done
+	[ -e dest/usr/share/man/man7/virtgpu-userptr.7 ] || status=1
+	for page in "$LIB_SOURCE"/man/*; do
+		groff -man -ww -z -Tutf8 "$page" 2>complaints || status=1
+		[ ! -s complaints ] || { cat complaints; status=1; }
+		if command -v mandoc >/dev/null; then
+			mandoc -T lint -W warning "$page" || status=1
+		fi
+	done
+	return "$status"
+}
+
+for test in symbols symbols_static dependencies installed manual; do
+	echo "[ RUN      ] $test"
+	if "$test"; then
+		echo "[       OK ] $test"
+	else
+		echo "[  FAILED  ] $test"
+		failed=1
+	fi
+done
+exit "${failed:-0}"
