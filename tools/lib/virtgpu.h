@@ -2,7 +2,8 @@
 /*
  * virtgpu: thin layer over the virtio-gpu ioctls and the loopback context
  *
- * What the demo and the tests share.  Every function that talks to the kernel
+ * What the demo and the tests share; the ioctls of userptr resources themselves are
+ * in lib/uapi, with the library.  Every function that talks to the kernel
  * returns 0 or a negative errno.  Only vg_submit() repeats an ioctl that a
  * signal interrupted: the tests want to see EINTR from the others.
  *
@@ -22,6 +23,7 @@
 #include <drm/virtgpu_drm_userptr.h>
 #include <linux/virtio_gpu_userptr.h>
 
+#include "virtgpu_ioctl.h"
 #include "virtgpu_loopback.h"
 
 /* How long a submission may take before it counts as hung. */
@@ -31,16 +33,6 @@
 #define VG_RESULT_STATUS 0
 #define VG_RESULT_DATA 4096
 #define VG_RESULT_SIZE 8192
-
-/**
- * struct vg_bo - a buffer object and its resource
- * @handle: GEM handle, 0 for none
- * @res: resource id
- */
-struct vg_bo {
-	uint32_t handle;
-	uint32_t res;
-};
 
 /**
  * struct vg - one open render node with a loopback context
@@ -93,19 +85,13 @@ int vg_open(struct vg *vg, const char *path, uint32_t rings);
 int vg_open_polled(struct vg *vg, const char *path, uint32_t rings, uint64_t polled);
 void vg_close(struct vg *vg);
 
-int vg_ioctl(int fd, unsigned long request, void *arg);
 int vg_getparam(int fd, uint64_t param, uint64_t *value);
 int vg_context_init(int fd, uint32_t capset, uint32_t rings);
 int vg_context_init_polled(int fd, uint32_t capset, uint32_t rings, uint64_t polled);
 int vg_capset(int fd, uint32_t capset, void *data, size_t len);
 int vg_blob_create(int fd, uint64_t size, struct vg_bo *bo);
 int vg_map(int fd, uint32_t handle, uint64_t size, void **addr);
-int vg_userptr_create(int fd, const void *addr, uint64_t size, uint32_t flags, struct vg_bo *bo);
-int vg_userptr_info(int fd, uint32_t handle, struct drm_virtgpu_userptr_info *info);
-int vg_userptr_wait(int fd, uint32_t handle, uint32_t wait, int timeout_ms);
-int vg_userptr_query(int fd, struct drm_virtgpu_userptr_query *query);
 int vg_userptr_event(int fd, struct drm_virtgpu_event_userptr *event, int timeout_ms);
-int vg_bo_close(int fd, uint32_t handle);
 
 int vg_submit(struct vg *vg, uint32_t ring, const struct loopback_command *commands,
 	      unsigned int nr, const uint32_t *handles, unsigned int nr_handles, int *fence);
@@ -123,6 +109,5 @@ int vg_inject(struct vg *vg, const struct vg_fault *fault);
 
 long vg_status_kib(const char *field);
 int vg_wait_status_kib(const char *field, long kib, int timeout_ms);
-uint64_t vg_now_us(void);
 
 #endif /* VIRTGPU_H */
