@@ -32,11 +32,12 @@ built = $(1)
 endif
 
 .PHONY: all help deps kernel-source kernel host tools demo test test-full \
-	kernel-x86 trixie mesa venus demo-venus test-qemu test-kunit test-host test-uml test-venus \
+	kernel-x86 trixie mesa venus demo-venus test-qemu test-kunit test-host test-lib test-uml \
+	test-venus lib lib-install \
 	test-mutants check format clean distclean
 
-## all: build the guest kernel, the host device and the tools (the default)
-all: kernel host tools
+## all: build the guest kernel, the host device, the tools and the library (the default)
+all: kernel host tools lib
 
 ## help: this list
 help:
@@ -92,6 +93,14 @@ venus: $(call built,kernel tools) mesa
 host: deps
 	$(SUBMAKE) -C host O=$(BUILD)/host all
 
+## lib: build libvirtgpu-userptr, and the programs that test it in the guest
+lib: deps $(call built,kernel-source)
+	$(SUBMAKE) -C lib O=$(BUILD)/lib KSRC=$(KERNEL_TREE) all guest
+
+## lib-install: install libvirtgpu-userptr (PREFIX=/usr/local, DESTDIR=)
+lib-install: deps
+	$(SUBMAKE) -C lib O=$(BUILD)/lib install
+
 ## tools: build the programs that run in the guest
 tools: kernel-source
 	$(SUBMAKE) -C tools O=$(BUILD)/tools KSRC=$(KERNEL_TREE) all
@@ -106,7 +115,7 @@ demo-venus: venus
 
 ## test: check and every test layer; the last line is the sum of all
 test: deps
-	+$(Q)QUICK=$(if $(FULL),,1) MAKE='$(MAKE)' scripts/run-tests check test-kunit test-host test-uml test-qemu test-venus
+	+$(Q)QUICK=$(if $(FULL),,1) MAKE='$(MAKE)' scripts/run-tests check test-kunit test-host test-lib test-uml test-qemu test-venus
 
 ## test-full: clean first, then test, all of it and longer, and test-mutants
 test-full: export USERPTR_STRESS := $(or $(USERPTR_STRESS),120)
@@ -121,8 +130,12 @@ test-kunit: $(call built,kernel)
 test-host: $(call built,deps)
 	$(SUBMAKE) -C host O=$(BUILD)/host test
 
+## test-lib: the library's unit tests, with sanitizers
+test-lib: $(call built,deps)
+	$(SUBMAKE) -C lib O=$(BUILD)/lib test
+
 ## test-uml: tests in a guest against the real device
-test-uml: $(call built,kernel host tools)
+test-uml: $(call built,kernel host tools lib)
 	$(Q)tools/testing/run/run-uml-tests
 
 ## test-qemu: tests in an x86-64 guest behind stock QEMU, with every debugging aid
@@ -149,7 +162,7 @@ CHECKS := checkpatch build sparse kconfig-off kernel-doc shellcheck format heade
 ## check-kconfig-off: the driver compiles with our option off
 ## check-kernel-doc: kernel-doc -Werror on our kernel files
 ## check-shellcheck: shellcheck on all scripts
-## check-format: clang-format on host/ and tools/
+## check-format: clang-format on host/, lib/ and tools/
 ## check-headers: each of our headers compiles on its own
 check: $(call built,kernel-source)
 	$(Q)scripts/check $(CHECKS)
@@ -158,9 +171,9 @@ check: $(call built,kernel-source)
 $(addprefix check-,$(CHECKS)): check-%: $(call built,kernel-source)
 	$(Q)scripts/check $*
 
-## format: rewrite host/ and tools/ with clang-format
+## format: rewrite host/, lib/ and tools/ with clang-format
 format: deps
-	$(Q)find host tools -name '*.[ch]' -print0 | xargs -0 -r clang-format -i
+	$(Q)find host lib tools -name '*.[ch]' -print0 | xargs -0 -r clang-format -i
 
 ## clean: remove what was built; the kernel tree's source stays
 clean:
