@@ -36,7 +36,7 @@ endif
 	test-venus lib lib-install \
 	test-mutants check format clean distclean
 
-## all: build the guest kernel, the host device, the tools and the library (the default)
+## all: build the guest kernel, the host device, the tools and the libraries (the default)
 all: kernel host tools lib
 
 ## help: this list
@@ -93,13 +93,17 @@ venus: $(call built,kernel tools) mesa
 host: deps
 	$(SUBMAKE) -C host O=$(BUILD)/host all
 
-## lib: build libvirtgpu-userptr, and the programs that test it in the guest
-lib: deps $(call built,kernel-source)
-	$(SUBMAKE) -C lib O=$(BUILD)/lib KSRC=$(KERNEL_TREE) all guest
+LIB_MAKE = $(SUBMAKE) -C lib O=$(BUILD)/lib KSRC=$(KERNEL_TREE) HSAKMT=$(BUILD)/hsakmt
 
-## lib-install: install libvirtgpu-userptr (PREFIX=/usr/local, DESTDIR=)
+## lib: build the libraries of user space, and the programs that test them in the guest
+lib: deps $(call built,kernel-source)
+	$(Q)scripts/fetch-hsakmt
+	$(LIB_MAKE) all guest
+
+## lib-install: install the libraries (PREFIX=/usr/local, DESTDIR=)
 lib-install: deps
-	$(SUBMAKE) -C lib O=$(BUILD)/lib install
+	$(Q)scripts/fetch-hsakmt
+	$(LIB_MAKE) install
 
 ## tools: build the programs that run in the guest
 tools: kernel-source
@@ -130,9 +134,10 @@ test-kunit: $(call built,kernel)
 test-host: $(call built,deps)
 	$(SUBMAKE) -C host O=$(BUILD)/host test
 
-## test-lib: the library's unit tests, with sanitizers
+## test-lib: the libraries' unit tests, with sanitizers
 test-lib: $(call built,deps)
-	$(SUBMAKE) -C lib O=$(BUILD)/lib test
+	$(Q)scripts/fetch-hsakmt
+	$(LIB_MAKE) test
 
 ## test-uml: tests in a guest against the real device
 test-uml: $(call built,kernel host tools lib)

@@ -61,6 +61,8 @@ static int may_create(uint64_t size, uint32_t flags)
 		return fake.fail_create;
 	if (flags & VIRTGPU_USERPTR_EVENT && events_to_come() >= fake.event_room)
 		return -ENOMEM;
+	if (fake.locked + size > fake.memory)
+		return -ENOMEM;
 	if (fake.limited && fake.locked + size > fake.limit)
 		return -ENOMEM;
 	return 0;
@@ -210,6 +212,7 @@ void fake_reset(void)
 	fake.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	BUG_ON(fake.event_fd < 0);
 	fake.limit = UINT64_MAX;
+	fake.memory = UINT64_MAX;
 	fake.max_size = 1ull << 40;
 	fake.alignment = FAKE_PAGE;
 	fake.event_room = 128;

@@ -48,6 +48,7 @@ struct fake_bo {
  * @locked: bytes that are registered
  * @limit: RLIMIT_MEMLOCK
  * @limited: does create enforce @limit?
+ * @memory: bytes that can be registered, whatever @limit says
  * @max_size: as the device says
  * @alignment: as the device says
  * @create_flags: what works
@@ -74,6 +75,7 @@ struct fake {
 	uint64_t locked;
 	uint64_t limit;
 	bool limited;
+	uint64_t memory;
 	uint64_t max_size;
 	uint32_t alignment;
 	uint32_t create_flags;

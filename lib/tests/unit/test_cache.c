@@ -148,18 +148,28 @@ static void test_memlock_lowered(void **state)
 	assert_int_equal(fake_stats(ctx).idle_bytes, P);
 }
 
-/* Somebody else has locked memory: what is kept goes before anything is refused. */
+/* No limit that is known: what is kept goes before anything is refused. */
 static void test_memory_is_short(void **state)
 {
 	(void)state;
 	open_with(1 << 20);
 	use(BASE, 8 * P);
-	fake.limit = 10 * P;
-	fake.limited = true;
-	fake.locked += 4 * P;
+	fake.memory = 10 * P;
 	assert_int_equal(reg(BASE + 100 * P, 5 * P), 0);
 	assert_int_equal(fake_stats(ctx).evicted, 1);
-	fake.locked -= 4 * P;
+	assert_int_equal(reg(BASE + 200 * P, 6 * P), -ENOMEM);
+	assert_non_null(strstr(virtgpu_userptr_error(), "no memory for 24 KiB"));
+}
+
+/* The smaller one of the two bounds. */
+static void test_both_bounds(void **state)
+{
+	(void)state;
+	fake.limit = 1000 * P;
+	open_with(3 * P);
+	use(BASE, 2 * P);
+	use(BASE + 10 * P, 2 * P);
+	assert_int_equal(fake_stats(ctx).idle_bytes, 2 * P);
 }
 
 static void test_default(void **state)
@@ -229,6 +239,22 @@ static void test_event_room(void **state)
 	assert_int_equal(fake_stats(ctx).unannounced, 4);
 }
 
+/* And only what has an event. */
+static void test_event_room_of_another(void **state)
+{
+	(void)state;
+	fake.event_room = 1;
+	open_with(1 << 20);
+	assert_int_equal(reg(BASE, P), 0);
+	use(BASE + 10 * P, P);
+	put(BASE, P);
+	assert_int_equal(reg(BASE + 20 * P, P), 0);
+	assert_int_equal(fake_stats(ctx).evicted, 1);
+	assert_int_equal(fake_stats(ctx).unannounced, 1);
+	use(BASE + 10 * P, P);
+	assert_int_equal(fake_stats(ctx).misses, 3);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -238,6 +264,7 @@ int main(void)
 		TEST(test_memlock_lowered), TEST(test_memory_is_short),
 		TEST(test_default),	    TEST(test_trim),
 		TEST(test_larger_one),	    TEST(test_event_room),
+		TEST(test_both_bounds),	    TEST(test_event_room_of_another),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

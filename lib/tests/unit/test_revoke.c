@@ -197,16 +197,37 @@ static void test_during_a_look_up(void **state)
 	struct virtgpu_userptr_reg old = reg_at(BASE, 4 * P, 0), new;
 
 	(void)state;
-	reg_at(BASE + 4 * P, 4 * P, 0);
 	unmapped_at = BASE;
 	fake.on_verify = unmap_once;
 	new = reg_at(BASE, 4 * P, 0);
 	assert_int_not_equal(new.id, old.id);
+}
 
-	/* The first part goes, and is known to have, while the second one is looked at. */
+/* The first part goes, and is known to have, while the second one is looked at. */
+static void unmap_first_part(uint32_t handle)
+{
+	if (handle == unmapped_at)
+		return;
+	fake.on_verify = NULL;
+	fake_unmap(BASE, P);
 	assert_int_equal(virtgpu_userptr_dispatch(ctx), 1);
-	unmapped_at = BASE;
-	reg_at(BASE, 8 * P, VIRTGPU_USERPTR_REG_PIECES);
+}
+
+static void test_first_part_goes(void **state)
+{
+	struct virtgpu_userptr_piece pieces[4];
+	struct virtgpu_userptr_reg all;
+	int i;
+
+	(void)state;
+	unmapped_at = reg_at(BASE, 4 * P, 0).piece.bo_handle;
+	reg_at(BASE + 4 * P, 4 * P, 0);
+	fake.on_verify = unmap_first_part;
+	all = reg_at(BASE, 8 * P, VIRTGPU_USERPTR_REG_PIECES);
+	assert_null(fake.on_verify);
+	assert_int_equal(virtgpu_userptr_get_pieces(ctx, &all, pieces, 4), 2);
+	for (i = 0; i < 2; i++)
+		assert_int_equal(fake.bos[pieces[i].bo_handle].state, VIRTGPU_USERPTR_STATE_LIVE);
 }
 
 static void test_event(void **state)
@@ -361,6 +382,10 @@ static void test_without_event(void **state)
 	fake.event_room = 0;
 	a = reg_at(BASE, P, 0);
 	assert_int_equal(fake_stats(ctx).unannounced, 1);
+	/* Nothing has happened, and it is asked again. */
+	assert_int_equal(is_readable(PATIENCE_MS), 1);
+	assert_int_equal(virtgpu_userptr_dispatch(ctx), 0);
+	assert_int_equal(is_readable(0), 0);
 	fake_unmap(BASE, P);
 	assert_int_equal(fake.nr_events, 0);
 	assert_int_equal(is_readable(PATIENCE_MS), 1);
@@ -397,6 +422,7 @@ int main(void)
 		TEST(test_pieces),
 		TEST(test_cannot_tell),
 		TEST(test_during_a_look_up),
+		TEST(test_first_part_goes),
 		TEST(test_event),
 		TEST(test_event_of_a_kept_one),
 		TEST(test_event_of_a_handle_used_again),
