@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -17,11 +18,7 @@
 
 #define NOT_OPENED HSAKMT_STATUS_KERNEL_IO_CHANNEL_NOT_OPENED
 
-struct kfd kfd = {
-	.opening = PTHREAD_MUTEX_INITIALIZER,
-	.lock = PTHREAD_MUTEX_INITIALIZER,
-	.stop_fd = -1,
-};
+struct kfd kfd = { .stop_fd = -1 };
 
 /**
  * kfd_status() - what an errno is called here
@@ -58,7 +55,7 @@ HSAKMT_STATUS kfd_status(int error)
 /* In a child nothing is open, whatever its copy of this says. */
 static bool is_mine(void)
 {
-	return kfd.generation == process_generation();
+	return atomic_load(&kfd.ready) == process_generation() << 1;
 }
 
 /**
@@ -160,17 +157,27 @@ err_gpu:
 	return ret;
 }
 
-/* A child begins anew: locks may be held by threads that it does not have. */
+/*
+ * A child begins anew: locks may be held by threads that it does not have.  Twice the
+ * generation says that this was done, and one more that a thread is at it.
+ */
 static void begin(void)
 {
-	if (is_mine())
-		return;
-	pthread_mutex_init(&kfd.opening, NULL);
-	pthread_mutex_init(&kfd.lock, NULL);
-	kfd.opened = 0;
-	kfd.buffers = (struct interval_tree){ 0 };
-	kfd.snapshot = false;
-	kfd.generation = process_generation();
+	uint64_t mine = process_generation() << 1, seen;
+
+	while ((seen = atomic_load(&kfd.ready)) != mine) {
+		if (seen == (mine | 1) ||
+		    !atomic_compare_exchange_strong(&kfd.ready, &seen, mine | 1)) {
+			sched_yield();
+			continue;
+		}
+		pthread_mutex_init(&kfd.opening, NULL);
+		pthread_mutex_init(&kfd.lock, NULL);
+		kfd.opened = 0;
+		kfd.buffers = (struct interval_tree){ 0 };
+		kfd.snapshot = false;
+		atomic_store(&kfd.ready, mine);
+	}
 }
 
 HSAKMT_STATUS hsaKmtOpenKFD(void)

@@ -14,6 +14,7 @@
 #define HSAKMT_KFD_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "gpu.h"
 #include "interval.h"
@@ -49,7 +50,7 @@ struct buffer {
  * @opening: see above
  * @lock: see above
  * @opened: times
- * @generation: process that did
+ * @ready: of which process the locks are; see begin()
  * @ops: backend
  * @gpu: its
  * @ctx: registrations
@@ -62,7 +63,7 @@ struct kfd {
 	pthread_mutex_t opening;
 	pthread_mutex_t lock;
 	unsigned int opened;
-	uint64_t generation;
+	_Atomic uint64_t ready;
 	const struct hsakmt_gpu_ops *ops;
 	struct hsakmt_gpu *gpu;
 	struct virtgpu_userptr *ctx;

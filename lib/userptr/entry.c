@@ -228,6 +228,16 @@ int entry_verify(struct virtgpu_userptr *ctx, struct entry *entry)
 	return ret ? ret : -ESTALE;
 }
 
+/* Plainly; whoever sees that an entry is gone says so. */
+static void ask(struct virtgpu_userptr *ctx, struct entry *entry)
+{
+	uint32_t state;
+
+	if (!ctx->ops->state(ctx->fd, entry->bo.handle, false, &state) &&
+	    state != VIRTGPU_USERPTR_STATE_LIVE)
+		entry_gone(ctx, entry);
+}
+
 /**
  * entry_ask() - look whether entries without events are gone
  * @ctx: context
@@ -236,7 +246,6 @@ int entry_verify(struct virtgpu_userptr *ctx, struct entry *entry)
 void entry_ask(struct virtgpu_userptr *ctx, unsigned int most)
 {
 	struct entry *entry;
-	uint32_t state;
 
 	if (most > ctx->stats.unannounced)
 		most = ctx->stats.unannounced;
@@ -246,9 +255,7 @@ void entry_ask(struct virtgpu_userptr *ctx, unsigned int most)
 			return;
 		TAILQ_REMOVE(&ctx->eventless, entry, watch);
 		TAILQ_INSERT_TAIL(&ctx->eventless, entry, watch);
-		if (!ctx->ops->state(ctx->fd, entry->bo.handle, false, &state) &&
-		    state != VIRTGPU_USERPTR_STATE_LIVE)
-			entry_gone(ctx, entry);
+		ask(ctx, entry);
 	}
 }
 
@@ -315,7 +322,8 @@ static struct entry *new_entry(struct virtgpu_userptr *ctx, uint64_t first, uint
  * @flags: VIRTGPU_USERPTR_REG_*
  * @error: out, if that fails: a negative errno, of which the thread was told in words
  *
- * Return: a LIVE entry with a reference for the caller, or NULL.
+ * Return: an entry with a reference for the caller, or NULL.  It is LIVE, unless the
+ * memory was given back meanwhile.
  */
 struct entry *entry_create(struct virtgpu_userptr *ctx, uint64_t first, uint64_t last,
 			   uint32_t flags, int *error)
@@ -344,6 +352,11 @@ struct entry *entry_create(struct virtgpu_userptr *ctx, uint64_t first, uint64_t
 	ctx->stats.misses++;
 	ctx->stats.resources++;
 	set_state(ctx, entry, ENTRY_LIVE);
+	/* Its event may have been read before anybody could have found it. */
+	if (entry->event)
+		ask(ctx, entry);
+	if (entry->state == ENTRY_GONE)
+		return entry;
 	if (!(ctx->caps.flags & VIRTGPU_USERPTR_CAP_SHARE))
 		entry_retire(ctx, entry);
 	else if (!entry->keep)

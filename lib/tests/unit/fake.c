@@ -99,6 +99,8 @@ static int fake_create(int fd, uint64_t addr, uint64_t size, uint32_t flags, str
 		fake.locked += size;
 	}
 	pthread_mutex_unlock(&fake.lock);
+	if (!ret && fake.on_created)
+		fake.on_created();
 	return ret;
 }
 

@@ -60,6 +60,7 @@ struct fake_bo {
  * @shut: it is not
  * @creating: threads that are in there
  * @on_verify: called by each look, without the lock
+ * @on_created: called by each creation that succeeded, without the lock
  * @creates: asked
  * @verifies: asked
  * @closes: asked
@@ -86,6 +87,7 @@ struct fake {
 	bool shut;
 	unsigned int creating;
 	void (*on_verify)(uint32_t handle);
+	void (*on_created)(void);
 	unsigned int creates;
 	unsigned int verifies;
 	unsigned int closes;

@@ -153,11 +153,16 @@ static void test_memory_is_short(void **state)
 {
 	(void)state;
 	open_with(1 << 20);
-	use(BASE, 8 * P);
+	use(BASE, 4 * P);
+	use(BASE + 10 * P, 4 * P);
 	fake.memory = 10 * P;
 	assert_int_equal(reg(BASE + 100 * P, 5 * P), 0);
 	assert_int_equal(fake_stats(ctx).evicted, 1);
-	assert_int_equal(reg(BASE + 200 * P, 6 * P), -ENOMEM);
+	put(BASE + 100 * P, 5 * P);
+	/* All of it. */
+	assert_int_equal(reg(BASE + 200 * P, 10 * P), 0);
+	assert_int_equal(fake_stats(ctx).evicted, 3);
+	assert_int_equal(reg(BASE + 300 * P, 6 * P), -ENOMEM);
 	assert_non_null(strstr(virtgpu_userptr_error(), "no memory for 24 KiB"));
 }
 

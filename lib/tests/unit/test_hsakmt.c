@@ -198,6 +198,37 @@ static void test_open(void **state)
 	assert_int_equal(hsaKmtOpenKFD(), OK);
 }
 
+static void *open_and_close(void *data)
+{
+	(void)data;
+	for (unsigned int i = 0; i < 50; i++) {
+		HSAKMT_STATUS status = hsaKmtOpenKFD();
+
+		if (status != OK && status != HSAKMT_STATUS_KERNEL_ALREADY_OPENED)
+			abort();
+		if (hsaKmtRegisterMemory(fake_addr(BASE), P) != OK ||
+		    hsaKmtDeregisterMemory(fake_addr(BASE)) != OK || hsaKmtCloseKFD() != OK)
+			abort();
+	}
+	return NULL;
+}
+
+/* By several at a time, who each have it open for as long as they use it. */
+static void test_open_by_threads(void **state)
+{
+	pthread_t threads[4];
+	unsigned int i;
+
+	(void)state;
+	assert_int_equal(hsaKmtCloseKFD(), OK);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, open_and_close, NULL), 0);
+	for (i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(gpu.closes, gpu.opens);
+	assert_int_equal(hsaKmtOpenKFD(), OK);
+}
+
 /* The address is that of the byte, wherever in its page it is. */
 static void test_map(void **state)
 {
@@ -481,6 +512,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_open),
+		TEST(test_open_by_threads),
 		TEST(test_map),
 		TEST(test_map_inside),
 		TEST(test_counts),

@@ -203,6 +203,25 @@ static void test_during_a_look_up(void **state)
 	assert_int_not_equal(new.id, old.id);
 }
 
+/* Its event is read before anybody knows of the resource. */
+static void unmap_what_was_created(void)
+{
+	fake.on_created = NULL;
+	fake_unmap(BASE, P);
+	assert_int_equal(virtgpu_userptr_dispatch(ctx), 0);
+	assert_int_equal(fake.nr_events, 0);
+}
+
+static void test_event_comes_early(void **state)
+{
+	(void)state;
+	fake.on_created = unmap_what_was_created;
+	reg_at(BASE, P, 0);
+	assert_null(fake.on_created);
+	assert_int_equal(fake.creates, 2);
+	assert_int_equal(fake.nr, 1);
+}
+
 /* The first part goes, and is known to have, while the second one is looked at. */
 static void unmap_first_part(uint32_t handle)
 {
@@ -423,6 +442,7 @@ int main(void)
 		TEST(test_cannot_tell),
 		TEST(test_during_a_look_up),
 		TEST(test_first_part_goes),
+		TEST(test_event_comes_early),
 		TEST(test_event),
 		TEST(test_event_of_a_kept_one),
 		TEST(test_event_of_a_handle_used_again),
