@@ -40,17 +40,19 @@ static bool is_better(const struct buffer *buffer, const struct buffer *than, ui
 	return buffer->reg.id > than->reg.id;
 }
 
-/* A buffer that contains the bytes. */
-static struct buffer *find(uint64_t addr, uint64_t size)
+/* A buffer that contains the bytes; one that is mapped, if that is what is wanted. */
+static struct buffer *find(uint64_t addr, uint64_t size, bool mapped)
 {
 	uint64_t last = addr + size - 1;
 	struct interval_node *node;
 	struct buffer *found = NULL;
 
+	if (last < addr)
+		return NULL;
 	for (node = interval_first(&kfd.buffers, addr, last); node;
 	     node = interval_next(&kfd.buffers, node, addr, last)) {
 		if (node->first <= addr && node->last >= last &&
-		    is_better(to_buffer(node), found, addr))
+		    (!mapped || to_buffer(node)->mapped) && is_better(to_buffer(node), found, addr))
 			found = to_buffer(node);
 	}
 	return found;
@@ -58,7 +60,7 @@ static struct buffer *find(uint64_t addr, uint64_t size)
 
 static struct buffer *find_start(uint64_t addr)
 {
-	struct buffer *buffer = find(addr, 1);
+	struct buffer *buffer = find(addr, 1, false);
 
 	return buffer && buffer->node.first == addr ? buffer : NULL;
 }
@@ -263,7 +265,7 @@ static HSAKMT_STATUS map_at(void *addr, HSAuint64 size, HSAuint64 *va, bool rdon
 	struct buffer *buffer;
 	int ret;
 
-	buffer = find((uintptr_t)addr, size);
+	buffer = find((uintptr_t)addr, size, false);
 	if (!buffer)
 		return HSAKMT_STATUS_MEMORY_NOT_REGISTERED;
 	ret = virtgpu_userptr_is_live(kfd.ctx, &buffer->reg);
@@ -312,24 +314,30 @@ HSAKMT_STATUS hsaKmtMapMemoryToGPUNodes(void *MemoryAddress, HSAuint64 MemorySiz
 			  MemMapFlags.ui32.ReadOnly);
 }
 
-HSAKMT_STATUS hsaKmtUnmapMemoryToGPU(void *MemoryAddress)
+/* The lock is held. */
+static HSAKMT_STATUS unmap_at(uint64_t addr)
 {
-	HSAKMT_STATUS status = HSAKMT_STATUS_SUCCESS;
-	struct buffer *buffer;
+	struct buffer *buffer = find(addr, 1, true);
 
-	if (!kfd_enter())
-		return NOT_OPENED;
-	buffer = MemoryAddress ? find((uintptr_t)MemoryAddress, 1) : NULL;
-	if (!MemoryAddress)
-		status = HSAKMT_STATUS_INVALID_PARAMETER;
-	else if (!buffer)
-		status = HSAKMT_STATUS_MEMORY_NOT_REGISTERED;
-	else if (!buffer->mapped)
-		status = HSAKMT_STATUS_ERROR;
-	else if (buffer->mapped > 1)
+	if (!addr)
+		return HSAKMT_STATUS_INVALID_PARAMETER;
+	if (!buffer)
+		return find(addr, 1, false) ? HSAKMT_STATUS_ERROR :
+					      HSAKMT_STATUS_MEMORY_NOT_REGISTERED;
+	if (buffer->mapped > 1)
 		buffer->mapped--;
 	else
 		unmap(buffer);
+	return HSAKMT_STATUS_SUCCESS;
+}
+
+HSAKMT_STATUS hsaKmtUnmapMemoryToGPU(void *MemoryAddress)
+{
+	HSAKMT_STATUS status;
+
+	if (!kfd_enter())
+		return NOT_OPENED;
+	status = unmap_at((uintptr_t)MemoryAddress);
 	kfd_leave();
 	return status;
 }

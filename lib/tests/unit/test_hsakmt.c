@@ -268,6 +268,26 @@ static void test_map_inside(void **state)
 	assert_int_equal(map_at(BASE + 4 * P + 8, P), va_of(0) + 8);
 	assert_int_equal(gpu.maps[0].offset, 4 * P);
 	assert_int_equal(gpu.maps[0].size, 2 * P);
+	/* What is unmapped is what was mapped, whatever was registered there since. */
+	map_at(BASE + 8 * P, P);
+	assert_int_equal(gpu.nr, 2);
+	assert_int_equal(hsaKmtRegisterMemory(fake_addr(BASE + 8 * P), P), OK);
+	assert_int_equal(hsaKmtUnmapMemoryToGPU(fake_addr(BASE + 8 * P)), OK);
+	assert_int_equal(gpu.nr, 1);
+	assert_int_equal(hsaKmtUnmapMemoryToGPU(fake_addr(BASE + 8 * P)), HSAKMT_STATUS_ERROR);
+}
+
+/* Beyond its end, and beyond that of the address space. */
+static void test_map_too_much(void **state)
+{
+	HSAuint64 va;
+
+	(void)state;
+	assert_int_equal(hsaKmtRegisterMemory(fake_addr(BASE), P), OK);
+	assert_int_equal(hsaKmtMapMemoryToGPU(fake_addr(BASE), P + 1, &va),
+			 HSAKMT_STATUS_MEMORY_NOT_REGISTERED);
+	assert_int_equal(hsaKmtMapMemoryToGPU(fake_addr(BASE), UINT64_MAX, &va),
+			 HSAKMT_STATUS_MEMORY_NOT_REGISTERED);
 }
 
 static void test_counts(void **state)
@@ -515,6 +535,7 @@ int main(void)
 		TEST(test_open_by_threads),
 		TEST(test_map),
 		TEST(test_map_inside),
+		TEST(test_map_too_much),
 		TEST(test_counts),
 		TEST(test_freed),
 		TEST(test_freed_and_registered_again),
