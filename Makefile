@@ -144,7 +144,7 @@ test-uml: $(call built,kernel host tools lib)
 	$(Q)tools/testing/run/run-uml-tests
 
 ## test-qemu: tests in an x86-64 guest behind stock QEMU, with every debugging aid
-test-qemu: $(call built,host tools) kernel-x86
+test-qemu: $(call built,host tools lib) kernel-x86
 	$(Q)scripts/fetch-trixie --for-qemu
 	$(Q)tools/testing/run/run-qemu-tests
 

