@@ -7,6 +7,8 @@
  *
  * Invariant: see userptr-test-session.h.
  */
+#include <sys/mman.h>
+
 #include "ioctl/userptr-fixture.h"
 
 /* All that there is here; see "lacking" in userptr-fault-test for less. */
@@ -112,6 +114,43 @@ TEST_F(userptr, info)
 	EXPECT_EQ(-ENOENT, vg_userptr_info(fd, 0x7fffffff, &info));
 	EXPECT_EQ(0, vg_bo_close(fd, bo.handle));
 	EXPECT_EQ(-ENOENT, vg_userptr_info(fd, bo.handle, &info));
+}
+
+/*
+ * Asked so, the kernel knows at once what it would have found out a moment later; the
+ * second page goes right after it has looked, when the next look waits.
+ */
+TEST_F(userptr, verify)
+{
+	struct session *session = &self->session;
+	int i, fd = session->vg.fd;
+	uint32_t state;
+	struct vg_bo bo;
+
+	ASSERT_EQ(0, region_alloc(&self->region, 16));
+	for (i = 0; i < 50; i++) {
+		memset(self->region.addr, i, 16 * PAGE);
+		ASSERT_EQ(0, create(session, &self->region, 0, &bo));
+		madvise(self->region.addr, 16 * PAGE, MADV_PAGEOUT);
+		ASSERT_EQ(0, vg_userptr_verify(fd, bo.handle, &state));
+		ASSERT_EQ(VIRTGPU_USERPTR_STATE_LIVE, state);
+		ASSERT_EQ(0, madvise(self->region.addr + PAGE, PAGE, MADV_DONTNEED));
+		self->region.addr[PAGE] = 1;
+		ASSERT_EQ(0, vg_userptr_verify(fd, bo.handle, &state));
+		ASSERT_NE(VIRTGPU_USERPTR_STATE_LIVE, state)
+		{
+			TH_LOG("round %d", i);
+		}
+		ASSERT_EQ(0, vg_bo_close(fd, bo.handle));
+	}
+	/* Whose owner has promised is what it was. */
+	ASSERT_EQ(0, create(session, &self->region, VIRTGPU_USERPTR_KEEP, &bo));
+	ASSERT_EQ(0, madvise(self->region.addr, PAGE, MADV_DONTNEED));
+	ASSERT_EQ(0, vg_userptr_verify(fd, bo.handle, &state));
+	EXPECT_EQ(VIRTGPU_USERPTR_STATE_LIVE, state);
+	EXPECT_EQ(-EINVAL, vg_userptr_verify(fd, session->vg.result.handle, &state));
+	EXPECT_EQ(-ENOENT, vg_userptr_verify(fd, 0x7fffffff, &state));
+	ASSERT_EQ(0, vg_bo_close(fd, bo.handle));
 }
 
 /* VmPin counts what is registered, while it is, for each registration. */
