@@ -64,6 +64,23 @@ static inline uint64_t resources(struct vg *vg)
 	return vg_stats(vg, &stats) ? UINT64_MAX : stats.userptr_resources;
 }
 
+static inline uint64_t wait_no_resources(struct vg *vg)
+{
+	uint64_t end = vg_now_us() + SETTLE_MS * 1000ull, left;
+
+	do {
+		left = resources(vg);
+	} while (left && vg_now_us() < end);
+	return left;
+}
+
+static inline long from_environment(const char *name, long otherwise)
+{
+	const char *value = getenv(name);
+
+	return value ? atol(value) : otherwise;
+}
+
 static inline void session_begin(struct __test_metadata *_metadata, struct session *session,
 				 uint64_t cache_bytes)
 {
@@ -81,7 +98,7 @@ static inline void session_begin(struct __test_metadata *_metadata, struct sessi
 		SKIP(return, "no device \"MAIN\" in this run");
 	pthread_mutex_init(&session->lock, NULL);
 	ASSERT_EQ(0, vg_open(&session->vg, node, 1));
-	ASSERT_EQ(0, resources(&session->vg));
+	ASSERT_EQ(0, wait_no_resources(&session->vg));
 	ASSERT_EQ(0, virtgpu_userptr_open(session->vg.fd, &options, &session->ctx))
 	{
 		TH_LOG("%s", virtgpu_userptr_error());
@@ -95,8 +112,6 @@ static inline void session_begin(struct __test_metadata *_metadata, struct sessi
 
 static inline void session_end(struct __test_metadata *_metadata, struct session *session)
 {
-	uint64_t end = vg_now_us() + SETTLE_MS * 1000ull;
-
 	if (!session->ctx)
 		return;
 	virtgpu_userptr_close(session->ctx);
@@ -105,9 +120,7 @@ static inline void session_end(struct __test_metadata *_metadata, struct session
 	{
 		TH_LOG("VmPin is %ld kB", vg_status_kib("VmPin"));
 	}
-	while (resources(&session->vg) && vg_now_us() < end)
-		;
-	EXPECT_EQ(0, resources(&session->vg));
+	EXPECT_EQ(0, wait_no_resources(&session->vg));
 	vg_close(&session->vg);
 }
 

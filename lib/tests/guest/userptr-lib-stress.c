@@ -32,13 +32,6 @@ FIXTURE_TEARDOWN(stress)
 	session_end(_metadata, &self->session);
 }
 
-static long from_environment(const char *name, long otherwise)
-{
-	const char *value = getenv(name);
-
-	return value ? atol(value) : otherwise;
-}
-
 /**
  * struct worker - a thread that allocates, registers, looks and frees
  * @thread: it
