@@ -3,7 +3,7 @@
  * virgl_internal: what the files of the virgl renderer share
  *
  * renderer_virgl.c says what it is, and which thread does what.  virgl_library.c
- * starts and stops the library and hears it, virgl_arrival.c finds its processes,
+ * starts and stops the library, virgl_log.c hears it, virgl_arrival.c finds its processes,
  * virgl_context.c has the contexts, virgl_submit.c what they are to execute, virgl_resource.c and virgl_blob.c their
  * memory, virgl_wait.c how long a worker is waited for.  Only files that include
  * this one call the library.
@@ -224,10 +224,16 @@ void virgl_notify(struct renderer *renderer);
 int virgl_watch(struct renderer *renderer, int fd);
 bool virgl_short_of_descriptors(const struct renderer *renderer);
 
-/* virgl_library.c */
+/* virgl_log.c */
 
+void virgl_log_begin(void);
+void virgl_log_started(void);
 void virgl_listen(void);
 bool virgl_complained(bool anything);
+void virgl_log_probe(uint32_t context);
+
+/* virgl_library.c */
+
 int virgl_start_library(struct renderer *renderer);
 int virgl_run_library(struct renderer *renderer);
 void virgl_stop_library(struct renderer *renderer);

@@ -2,11 +2,10 @@
 /*
  * virgl_library: libvirglrenderer as a whole
  *
- * Starts it with the render server, which is ours; knows its capsets; and
- * hears its log, which is all that some of its calls say about a failure.
+ * Starts it with the render server, which is ours, and again when that ended; knows
+ * its capsets.
  *
- * Threads: as renderer_virgl.c says.  What was logged is counted for the thread
- * that made the call.
+ * Threads: as renderer_virgl.c says.
  */
 #include "renderer/virgl/virgl_internal.h"
 
@@ -21,51 +20,6 @@
 
 /* A server that ends at once is not started all the time. */
 #define RESTART_MS 1000u
-
-/*
- * Complaints since the last look, of the thread that made the call: some calls
- * of the library have no other way to say that they failed.
- */
-static __thread unsigned int complaints;
-static __thread unsigned int remarks;
-/* Complaints are for the person who starts the program. */
-static __thread bool starting;
-
-static void library_log(enum virgl_log_level_flags level, const char *message, void *opaque)
-{
-	int len = (int)strcspn(message, "\n");
-
-	(void)opaque;
-	if (level >= VIRGL_LOG_LEVEL_ERROR)
-		complaints++;
-	if (level >= VIRGL_LOG_LEVEL_INFO)
-		remarks++;
-	/* A guest can make the library complain as often as it likes. */
-	if (starting && level >= VIRGL_LOG_LEVEL_ERROR)
-		log_error("libvirglrenderer: %.*s", len, message);
-	else if (level >= VIRGL_LOG_LEVEL_INFO)
-		log_event("libvirglrenderer: %.*s", len, message);
-}
-
-/**
- * virgl_listen() - forget what the library said
- */
-void virgl_listen(void)
-{
-	complaints = 0;
-	remarks = 0;
-}
-
-/**
- * virgl_complained() - whether it said something since virgl_listen()
- * @anything: also what is no error
- *
- * Return: whether it did, on this thread.
- */
-bool virgl_complained(bool anything)
-{
-	return anything ? remarks : complaints;
-}
 
 /* Fences without a context are not made here. */
 static void old_fence_retired(void *cookie, uint32_t fence)
@@ -289,7 +243,7 @@ void virgl_restart_library(struct renderer *renderer)
 		log_event("virgl: the render server was started again");
 }
 
-/* A render server that is of no use shows only when a context is made. */
+/* A render server that is of no use shows only when a context is made; see what that says. */
 static int try_context(struct renderer *renderer)
 {
 	struct renderer_context *context;
@@ -301,6 +255,7 @@ static int try_context(struct renderer *renderer)
 			render_server_path());
 		return err;
 	}
+	virgl_log_probe(((struct virgl_context *)context)->id);
 	virgl_context_destroy(renderer, context);
 	return 0;
 }
@@ -315,10 +270,9 @@ int virgl_start_library(struct renderer *renderer)
 {
 	int err;
 
-	starting = true;
+	virgl_log_begin();
 	/* It would take away the threads that fences need. */
 	unsetenv("VIRGL_DISABLE_MT");
-	virgl_set_log_callback(library_log, NULL, NULL);
 	renderer->callbacks = (struct virgl_renderer_callbacks){
 		.version = 3,
 		.write_fence = old_fence_retired,
@@ -332,7 +286,7 @@ int virgl_start_library(struct renderer *renderer)
 		err = try_context(renderer);
 	if (err)
 		virgl_stop_library(renderer);
-	starting = false;
+	virgl_log_started();
 	return err;
 }
 

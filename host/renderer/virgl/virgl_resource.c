@@ -165,7 +165,7 @@ int virgl_attach_resource(struct virgl_context *context, struct resource *resour
 		goto failed;
 	virgl_listen();
 	virgl_renderer_ctx_attach_resource((int)context->id, (int)resource->id);
-	/* What goes wrong with a worker is only remarked upon, and nothing else is. */
+	/* What goes wrong with a worker is only remarked upon. */
 	if (virgl_complained(venus))
 		goto failed;
 	return 0;
