@@ -17,9 +17,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "util/process.h"
 
 #define END_MS 10000
 
@@ -61,7 +62,7 @@ static int launch(const struct sandbox_plan *plan)
 	if (err)
 		return err;
 	sandbox.launcher = pid;
-	sandbox.process = (int)syscall(SYS_pidfd_open, pid, 0);
+	sandbox.process = process_open(pid);
 	return 0;
 }
 

@@ -14,14 +14,13 @@
  * adopts what its servers leave behind, and on the way out kills its children until
  * there are none; then SIGKILL would be wrong.
  *
- * The launcher may be forked from a process with threads (sandbox.h: tests), and has
- * then only what may be called in a signal handler.
+ * The launcher may be forked from a process with threads (sandbox.h: tests); fork() is
+ * used then, after which the C library's memory can be used.
  *
  * Threads: see sandbox_parts.h; the launcher has one.
  */
 #include "util/sandbox_parts.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -36,6 +35,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "util/process.h"
 
 #define ANSWER_MS 10000
 #define MAX_ARGS 16
@@ -229,42 +230,16 @@ static void serve_request(struct request *request, bool process_1)
 
 /* ---- in the launcher: begin and end ---- */
 
-/* The parent of @pid, a folder of /proc, or -1. */
-static pid_t parent_of(int proc, const char *pid)
-{
-	char path[64], line[512], *end;
-	int fd, parent = -1;
-	ssize_t got;
-
-	snprintf(path, sizeof(path), "%.32s/stat", pid);
-	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	got = read(fd, line, sizeof(line) - 1);
-	close(fd);
-	line[got > 0 ? got : 0] = '\0';
-	/* The name may have parentheses of its own. */
-	end = strrchr(line, ')');
-	if (!end || sscanf(end, ") %*c %d", &parent) != 1)
-		return -1;
-	return parent;
-}
-
 /* They are not reaped while this looks, so the ids are theirs. */
 static void kill_children(void)
 {
-	DIR *dir = opendir("/proc");
-	struct dirent *entry;
+	struct process_list children;
+	size_t i;
 
-	if (!dir)
-		return;
-	while ((entry = readdir(dir))) {
-		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-
-		if (pid > 0 && parent_of(dirfd(dir), entry->d_name) == getpid())
-			kill(pid, SIGKILL);
-	}
-	closedir(dir);
+	process_children(getpid(), &children);
+	for (i = 0; i < children.nr; i++)
+		kill(children.pids[i], SIGKILL);
+	process_list_destroy(&children);
 }
 
 /* Whoever dies leaves its children to us. */
@@ -469,7 +444,7 @@ static int receive_answer(int channel, uint32_t sequence, int fds[NR_FDS])
 			return 0;
 		/* A server whose socket is closed ends; this one must. */
 		if (nr_fds == NR_FDS)
-			syscall(SYS_pidfd_send_signal, fds[1], SIGKILL, NULL, 0);
+			process_kill(fds[1]);
 		while (nr_fds)
 			close(fds[--nr_fds]);
 		if (got == sizeof(answer) && answer.sequence == sequence)

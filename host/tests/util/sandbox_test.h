@@ -19,7 +19,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -37,6 +36,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "util/process.h"
 #include "util/sandbox_parts.h"
 
 #define WAIT_MS 20000
@@ -47,16 +47,6 @@
 /* This program, for the launcher. */
 static char sandbox_self[PATH_MAX];
 
-static inline int open_process(pid_t pid)
-{
-	return (int)syscall(SYS_pidfd_open, pid, 0);
-}
-
-static inline void kill_process(int process)
-{
-	syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0);
-}
-
 /* Whether @fd, a pidfd or another, is readable in time. */
 static inline bool readable(int fd, int timeout_ms)
 {
@@ -65,40 +55,14 @@ static inline bool readable(int fd, int timeout_ms)
 	return poll(&pollfd, 1, timeout_ms) == 1;
 }
 
-/* The parent of @pid, -1: it is gone. */
-static inline pid_t parent_of(pid_t pid)
-{
-	char path[64], line[512], *end;
-	int parent = -1;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	file = fopen(path, "re");
-	if (!file)
-		return -1;
-	end = fgets(line, sizeof(line), file) ? strrchr(line, ')') : NULL;
-	fclose(file);
-	if (!end || sscanf(end, ") %*c %d", &parent) != 1)
-		return -1;
-	return parent;
-}
-
-/* The only child of @parent, or -1. */
+/* The first child of @parent, or -1. */
 static inline pid_t child_of(pid_t parent)
 {
-	DIR *dir = opendir("/proc");
-	struct dirent *entry;
-	pid_t found = -1;
+	struct process_list children;
+	pid_t child = process_children(parent, &children) || !children.nr ? -1 : children.pids[0];
 
-	while (dir && (entry = readdir(dir))) {
-		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-
-		if (pid > 0 && parent_of(pid) == parent)
-			found = pid;
-	}
-	if (dir)
-		closedir(dir);
-	return found;
+	process_list_destroy(&children);
+	return child;
 }
 
 /* Become an ordinary user, as a process that such a one has started. */

@@ -6,6 +6,7 @@
  */
 #include "tests/util/sandbox_test.h"
 
+#include <dirent.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
@@ -21,7 +22,7 @@ static const char secret[] = "only the guest's";
 
 static bool take_descriptor(int device, int fd)
 {
-	int process = open_process(device);
+	int process = process_open(device);
 
 	return process >= 0 && syscall(SYS_pidfd_getfd, process, fd, 0) >= 0;
 }
@@ -245,7 +246,7 @@ static const char *look_at(const struct sandbox_server *server)
 		return "socket of the server";
 	if (access(path, F_OK))
 		return "through a descriptor of the server";
-	kill_process(server->process);
+	process_kill(server->process);
 	if (!readable(server->process, WAIT_MS))
 		return "end of the server";
 	return "";
@@ -351,9 +352,10 @@ static void start_servers(int report)
 	if (start_role("complainer", "one", &two))
 		_exit(13);
 	hear(two.socket, text, sizeof(text));
-	if (one.pid == two.pid || one.pid <= 0 || parent_of(one.pid) != parent_of(two.pid))
+	if (one.pid == two.pid || !process_is_child(one.pid, child_of(getpid())) ||
+	    !process_is_child(two.pid, child_of(getpid())))
 		_exit(14);
-	kill_process(one.process);
+	process_kill(one.process);
 	if (!readable(one.process, WAIT_MS) || readable(two.process, 0))
 		_exit(15);
 	/* Nobody has to wait() for it. */

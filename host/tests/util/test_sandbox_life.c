@@ -94,7 +94,7 @@ static void be_device(enum how how, int report, int orders)
 	hear(server.socket, text, sizeof(text));
 	if (strcmp(text, "busy"))
 		_exit(4);
-	f.ids[LAUNCHER] = parent_of(server.pid);
+	f.ids[LAUNCHER] = child_of(getpid());
 	f.ids[SERVER] = server.pid;
 	f.ids[WORKER] = child_of(server.pid);
 	if (write(report, &f, sizeof(f)) != sizeof(f) || read(orders, text, 1) != 1)
@@ -129,14 +129,14 @@ static void start_family(struct family *f, enum how how, uid_t uid, int *orders)
 	close(report[0]);
 	*orders = order[1];
 	assert_int_equal(f->device, pid);
-	f->device_process = open_process(pid);
+	f->device_process = process_open(pid);
 	assert_true(f->device_process >= 0);
 	for (i = 0; i < ARRAY_SIZE(f->ids); i++) {
 		assert_true(f->ids[i] > 1);
-		f->processes[i] = open_process(f->ids[i]);
+		f->processes[i] = process_open(f->ids[i]);
 		assert_true(f->processes[i] >= 0);
 		/* Still who we think it is. */
-		assert_int_equal(parent_of(f->ids[i]), i ? f->ids[i - 1] : pid);
+		assert_true(process_is_child(f->ids[i], i ? f->ids[i - 1] : pid));
 		assert_false(readable(f->processes[i], 0));
 	}
 	family = f;
@@ -148,10 +148,10 @@ static void bury(struct family *f, int orders)
 	unsigned int i;
 
 	family = NULL;
-	kill_process(f->device_process);
+	process_kill(f->device_process);
 	assert_int_equal(waitpid(f->device, NULL, 0), f->device);
 	for (i = 0; i < ARRAY_SIZE(f->ids); i++) {
-		kill_process(f->processes[i]);
+		process_kill(f->processes[i]);
 		assert_true(readable(f->processes[i], WAIT_MS));
 		close(f->processes[i]);
 	}
@@ -182,9 +182,9 @@ static void death(enum how how, uid_t uid, bool device, bool launcher, bool stop
 	if (stopped)
 		syscall(SYS_pidfd_send_signal, f.processes[LAUNCHER], SIGSTOP, NULL, 0);
 	if (launcher)
-		kill_process(f.processes[LAUNCHER]);
+		process_kill(f.processes[LAUNCHER]);
 	if (device)
-		kill_process(f.device_process);
+		process_kill(f.device_process);
 	expect_all_gone(&f);
 	bury(&f, orders);
 }
@@ -196,9 +196,9 @@ static void without_the_sandbox_a_worker_lives_on(void **state)
 
 	(void)state;
 	start_family(&f, NOT_CONFINED, 0, &orders);
-	kill_process(f.processes[LAUNCHER]);
-	kill_process(f.device_process);
-	kill_process(f.processes[SERVER]);
+	process_kill(f.processes[LAUNCHER]);
+	process_kill(f.device_process);
+	process_kill(f.processes[SERVER]);
 	assert_true(readable(f.processes[LAUNCHER], WAIT_MS));
 	assert_true(readable(f.processes[SERVER], WAIT_MS));
 	assert_true(readable(f.device_process, WAIT_MS));
@@ -257,7 +257,7 @@ static void launcher_killed_without_namespaces(void **state)
 
 	(void)state;
 	start_family(&f, WITHOUT_NAMESPACES, 0, &orders);
-	kill_process(f.processes[LAUNCHER]);
+	process_kill(f.processes[LAUNCHER]);
 	assert_true(readable(f.processes[SERVER], WAIT_MS));
 	bury(&f, orders);
 }
@@ -297,9 +297,9 @@ static int teardown(void **state)
 	(void)state;
 	if (!family)
 		return 0;
-	kill_process(family->device_process);
+	process_kill(family->device_process);
 	for (i = 0; i < ARRAY_SIZE(family->ids); i++)
-		kill_process(family->processes[i]);
+		process_kill(family->processes[i]);
 	family = NULL;
 	return 0;
 }
