@@ -21,7 +21,8 @@
  *	uml_cmd		file with the command, see below
  *	uml_tty		the command's terminal (/dev/tty0); set behind QEMU
  *	uml_stderr	another one for its standard error
- *	uml_modules	file with the paths of modules to load first, in order
+ *	uml_modules	file with the paths of modules to load first, in order; after a tab
+ *		may come parameters
  *
  * The command is strings that end with a NUL each,
  *
@@ -240,14 +241,14 @@ static int enter_root(const struct command *command)
 	return 0;
 }
 
-static int load_module(const char *path)
+static int load_module(const char *path, const char *parameters)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	int ret = 0;
 
 	if (fd < 0)
 		return -errno;
-	if (syscall(SYS_finit_module, fd, "", 0))
+	if (syscall(SYS_finit_module, fd, parameters, 0))
 		ret = -errno;
 	close(fd);
 	return ret;
@@ -257,16 +258,18 @@ static int load_module(const char *path)
 static void load_modules(const char *list)
 {
 	FILE *file = fopen(list, "re");
-	char path[PATH_MAX];
+	char line[PATH_MAX + 256], *path, *parameters;
 	int ret;
 
 	if (!file) {
 		say("%s: %s", list, strerror(errno));
 		return;
 	}
-	while (fgets(path, sizeof(path), file)) {
-		path[strcspn(path, "\n")] = '\0';
-		ret = load_module(path);
+	while (fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = '\0';
+		parameters = line;
+		path = strsep(&parameters, "\t");
+		ret = load_module(path, parameters ? parameters : "");
 		if (ret)
 			say("%s: %s", path, strerror(-ret));
 	}
