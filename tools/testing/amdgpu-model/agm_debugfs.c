@@ -114,8 +114,6 @@ void agm_debugfs_init(struct drm_minor *minor)
 	struct agm_device *dev = to_agm(minor->dev);
 	struct dentry *dir = minor->dev->debugfs_root;
 
-	if (minor->type != DRM_MINOR_RENDER)
-		return;
 	debugfs_create_file("hold", 0600, dir, dev, &agm_hold_fops);
 	debugfs_create_file("step", 0200, dir, dev, &agm_step_fops);
 	debugfs_create_file("rings", 0400, dir, dev, &agm_rings_fops);
