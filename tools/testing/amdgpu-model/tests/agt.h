@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <drm/amdgpu_drm.h>
-#include <drm/drm.h>
+#include <amdgpu_drm.h>
+#include <drm.h>
 
 #define AGT_PAGE 4096ul
 /* How long something may take that is not held back on purpose. */
