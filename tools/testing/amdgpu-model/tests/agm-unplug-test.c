@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The card is pulled out, with jobs in flight and buffers shared, and comes back.
+ */
+#include "agt.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+
+#define SIZE (16 * AGT_PAGE)
+#define FUNCTION "/sys/bus/pci/devices/0000:03:00.0/remove"
+
+static int put(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, "1", 1) == 1 ? 0 : -errno;
+	close(fd);
+	return ret;
+}
+
+static bool comes_back(void)
+{
+	char path[64];
+	int tries;
+
+	for (tries = 0; tries < 1000; tries++) {
+		if (!agt_node(path, sizeof(path)))
+			return true;
+		usleep(1000);
+	}
+	return false;
+}
+
+TEST(unplug)
+{
+	struct agt_submit s = {.ip = AGT_SDMA, .num_bos = 1}, waits = {.ip = AGT_SDMA, .ring = 1};
+	struct pollfd p = {.events = POLLOUT};
+	struct agt_bo a, b, user;
+	uint8_t *shared, *mem;
+	struct agt t, again;
+
+	ASSERT_EQ(0, agt_open(&t));
+	ASSERT_EQ(0, agt_bo_make(&t, SIZE, AMDGPU_GEM_DOMAIN_VRAM, AGT_VA, &a));
+	mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_EQ(0, agt_bo_userptr(&t, mem, SIZE, AMDGPU_GEM_USERPTR_REGISTER, &user));
+	ASSERT_EQ(0, agt_map(&t, &user, AGT_VA + 0x1000000, AGT_RW));
+	p.fd = agt_export(&t, a.handle);
+	ASSERT_LE(0, p.fd);
+	shared = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, p.fd, 0);
+	s.bos = &a.handle;
+	agt_start(&t);
+	agt_sdma_fill(&t, AGT_VA, 0x77777777, SIZE);
+	ASSERT_EQ(0, agt_syncobj(&t, &s.out));
+	waits.in = s.out;
+	ASSERT_EQ(0, agt_hold(AGT_HOLD_ALL));
+	ASSERT_EQ(0, agt_submit(&t, &s));
+	ASSERT_EQ(0, agt_submit(&t, &waits));
+	EXPECT_EQ(0, poll(&p, 1, 0));
+
+	ASSERT_EQ(0, put(FUNCTION));
+	/* All fences have signalled, nothing was written, and nothing works any more. */
+	EXPECT_EQ(1, poll(&p, 1, 0));
+	EXPECT_EQ(0, shared[0]);
+	EXPECT_EQ(-ENODEV, agt_submit(&t, &s));
+	EXPECT_EQ(-ENODEV, agt_bo_create(&t, SIZE, AMDGPU_GEM_DOMAIN_GTT, 0, &b));
+	shared[1] = 1;
+	/* Memory of the process goes as ever. */
+	ASSERT_EQ(0, munmap(mem, SIZE));
+
+	ASSERT_EQ(0, put("/sys/bus/pci/rescan"));
+	ASSERT_TRUE(comes_back());
+	ASSERT_EQ(0, agt_open(&again));
+	agt_start(&again);
+	AGT_EMIT(&again, 0);
+	EXPECT_EQ(0, agt_run(&again, AGT_SDMA, NULL, 0));
+	agt_close(&t);
+	EXPECT_EQ(1, shared[1]);
+	munmap(shared, SIZE);
+	close(p.fd);
+	EXPECT_EQ(0, agt_run(&again, AGT_SDMA, NULL, 0));
+	agt_close(&again);
+}
+
+TEST_HARNESS_MAIN
