@@ -29,11 +29,11 @@
 #include "agm_vm.h"
 
 /* Of the chip's fault status register: who, what and why. */
-#define AGM_FAULT_MORE		BIT(0)
-#define AGM_FAULT_NO_READ	BIT(4)
-#define AGM_FAULT_NO_WRITE	BIT(5)
-#define AGM_FAULT_NO_MAPPING	BIT(8)
-#define AGM_FAULT_WRITE		BIT(18)
+#define AGM_FAULT_MORE BIT(0)
+#define AGM_FAULT_NO_READ BIT(4)
+#define AGM_FAULT_NO_WRITE BIT(5)
+#define AGM_FAULT_NO_MAPPING BIT(8)
+#define AGM_FAULT_WRITE BIT(18)
 
 static int agm_fault(struct agm_engine *e, u64 va, bool write, u32 status)
 {
@@ -45,7 +45,8 @@ static int agm_fault(struct agm_engine *e, u64 va, bool write, u32 status)
 	vm->fault_status = status | (write ? AGM_FAULT_WRITE : 0);
 	spin_unlock(&vm->lock);
 	atomic64_inc(&dev->stats.faults);
-	dev_info_ratelimited(dev->drm.dev, "%s: page fault: %s at 0x%llx, status 0x%x, context %u\n",
+	dev_info_ratelimited(dev->drm.dev,
+			     "%s: page fault: %s at 0x%llx, status 0x%x, context %u\n",
 			     e->ring->name, write ? "write" : "read", va, vm->fault_status,
 			     e->job->ctx->id);
 	e->why = "page fault";
@@ -75,8 +76,7 @@ static int agm_translate(struct agm_engine *e, u64 va, bool write, struct agm_ma
 	*mapping = m;
 	if (m->flags & AMDGPU_VM_PAGE_PRT)
 		return 0;
-	if (!(m->flags & bit) ||
-	    (write && m->bo->userptr_flags & AMDGPU_GEM_USERPTR_READONLY))
+	if (!(m->flags & bit) || (write && m->bo->userptr_flags & AMDGPU_GEM_USERPTR_READONLY))
 		return agm_fault(e, va, write, write ? AGM_FAULT_NO_WRITE : AGM_FAULT_NO_READ);
 	return 0;
 }

@@ -113,7 +113,7 @@ int agm_asic_firmware(u32 type, struct drm_amdgpu_info_firmware *fw)
 	}
 }
 
-/* The registers that user space may read: how memory is laid out in tiles, and that all is there. */
+/* Registers that user space may read: how memory is laid out in tiles, and that all is there. */
 int agm_asic_register(u32 offset, u32 *value)
 {
 	switch (offset) {

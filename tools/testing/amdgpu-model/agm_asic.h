@@ -8,19 +8,19 @@
 
 struct agm_device;
 
-#define AGM_PCI_VENDOR		0x1002
-#define AGM_PCI_DEVICE		0x73bf
-#define AGM_PCI_REVISION	0xc3
-#define AGM_PCI_SUBSYSTEM	0x0e3a
+#define AGM_PCI_VENDOR 0x1002
+#define AGM_PCI_DEVICE 0x73bf
+#define AGM_PCI_REVISION 0xc3
+#define AGM_PCI_SUBSYSTEM 0x0e3a
 
 /* GPU addresses: two ranges, as the address has 48 bits and a sign. */
-#define AGM_VA_START		0x200000ULL
-#define AGM_VA_END		0x800000000000ULL
-#define AGM_VA_HIGH_START	0xffff800000000000ULL
-#define AGM_VA_HIGH_END		0xffffffffffe00000ULL
-#define AGM_VA_MASK		0xffffffffffffULL
+#define AGM_VA_START 0x200000ULL
+#define AGM_VA_END 0x800000000000ULL
+#define AGM_VA_HIGH_START 0xffff800000000000ULL
+#define AGM_VA_HIGH_END 0xffffffffffe00000ULL
+#define AGM_VA_MASK 0xffffffffffffULL
 
-#define AGM_CLOCK_KHZ		100000
+#define AGM_CLOCK_KHZ 100000
 
 int agm_asic_hw_ip(u32 type, struct drm_amdgpu_info_hw_ip *ip);
 unsigned int agm_asic_rings(u32 type);

@@ -68,8 +68,8 @@ struct agm_bo *agm_bo_alloc(struct agm_device *dev, u64 size)
 	bo = kzalloc_obj(*bo);
 	if (!bo)
 		return ERR_PTR(-ENOMEM);
-	bo->pages = kvcalloc(PAGE_ALIGN(size) >> PAGE_SHIFT, sizeof(*bo->pages),
-			     GFP_KERNEL_ACCOUNT);
+	bo->pages =
+		kvcalloc(PAGE_ALIGN(size) >> PAGE_SHIFT, sizeof(*bo->pages), GFP_KERNEL_ACCOUNT);
 	if (!bo->pages) {
 		kfree(bo);
 		return ERR_PTR(-ENOMEM);
@@ -98,8 +98,8 @@ static int agm_bo_fill_pages(struct agm_bo *bo)
 	unsigned long i;
 
 	for (i = 0; i < agm_bo_pages(bo); i++) {
-		bo->pages[i] = alloc_page(GFP_HIGHUSER | __GFP_ZERO | __GFP_RETRY_MAYFAIL |
-					  __GFP_NOWARN);
+		bo->pages[i] =
+			alloc_page(GFP_HIGHUSER | __GFP_ZERO | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 		if (!bo->pages[i])
 			return -ENOMEM;
 		if (fatal_signal_pending(current))

@@ -42,7 +42,7 @@ struct agm_bo {
 	u64 flags;
 	u64 alignment;
 
-	spinlock_t lock;
+	spinlock_t lock; /* pages, valid */
 	struct page **pages;
 	bool valid;
 

@@ -99,8 +99,8 @@ static int agm_cs_prepare(struct agm_cs *cs)
 		ret = agm_waits_give(&cs->waits, job);
 	if (ret)
 		return ret;
-	job->fence = agm_fence_create(cs->entity->ring->name, cs->entity->context,
-				      cs->entity->seq + 1);
+	job->fence =
+		agm_fence_create(cs->entity->ring->name, cs->entity->context, cs->entity->seq + 1);
 	if (!job->fence)
 		return -ENOMEM;
 	agm_fence_set_owner(job->fence, cs->file->vm);
@@ -147,8 +147,8 @@ static int agm_cs_submit(struct agm_cs *cs, u64 *seq)
 	int ret = agm_ctx_wait_slot(cs->ctx, cs->entity);
 
 	if (!ret)
-		ret = agm_reserve(&r, cs->file->vm, cs->list ? cs->list->bos : NULL,
-				  agm_cs_bos(cs), 1);
+		ret = agm_reserve(&r, cs->file->vm, cs->list ? cs->list->bos : NULL, agm_cs_bos(cs),
+				  1);
 	if (ret)
 		return ret;
 	ret = agm_cs_prepare(cs);

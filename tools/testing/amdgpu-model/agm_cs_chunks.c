@@ -19,8 +19,8 @@
 #include "agm_ctx.h"
 #include "agm_job.h"
 
-#define AGM_MAX_CHUNKS		1024
-#define AGM_MAX_CHUNK_SIZE	SZ_1M
+#define AGM_MAX_CHUNKS 1024
+#define AGM_MAX_CHUNK_SIZE SZ_1M
 
 static int agm_cs_copy_chunk(struct agm_cs_chunk *chunk, void __user *from)
 {

@@ -8,7 +8,8 @@
  *
  * When a job does what it must not (an access without a mapping, a packet that does not exist), the
  * real hardware is reset and the context is guilty.  Here no reset is needed, so nobody else
- * loses anything: the context is guilty, what it has queued is cancelled, and it can submit no more.
+ * loses anything: the context is guilty, what it has queued is cancelled, and it can submit no
+ * more.
  *
  * The fences of the last AGM_ENTITY_JOBS submissions of an entity are kept; a submission waits for
  * the oldest of them, so what is older has signalled.
@@ -204,7 +205,7 @@ static void agm_ctx_query(struct agm_ctx *ctx, union drm_amdgpu_ctx *args)
 	memset(args, 0, sizeof(*args));
 	args->out.state.hangs = guilty;
 	args->out.state.reset_status = guilty && !ctx->reported ? AMDGPU_CTX_GUILTY_RESET :
-								   AMDGPU_CTX_NO_RESET;
+								  AMDGPU_CTX_NO_RESET;
 	ctx->reported = guilty;
 }
 

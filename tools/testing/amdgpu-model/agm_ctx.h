@@ -45,8 +45,8 @@ struct agm_entity {
 struct agm_ctx {
 	struct kref ref;
 	u32 id;
-	struct mutex submit;
-	spinlock_t lock;
+	struct mutex submit; /* order of submissions */
+	spinlock_t lock; /* numbers and fences */
 	atomic_t guilty;
 	bool reported;
 	s32 priority;

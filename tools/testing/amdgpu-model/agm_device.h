@@ -33,10 +33,10 @@
 #include <drm/drm_file.h>
 
 /* Rings of the chip: one for graphics, and per type what agm_asic.c says. */
-#define AGM_GFX_RINGS		1
-#define AGM_COMPUTE_RINGS	4
-#define AGM_SDMA_RINGS		2
-#define AGM_RINGS		(AGM_GFX_RINGS + AGM_COMPUTE_RINGS + AGM_SDMA_RINGS)
+#define AGM_GFX_RINGS 1
+#define AGM_COMPUTE_RINGS 4
+#define AGM_SDMA_RINGS 2
+#define AGM_RINGS (AGM_GFX_RINGS + AGM_COMPUTE_RINGS + AGM_SDMA_RINGS)
 
 struct agm_ring;
 struct agm_vm;
@@ -98,7 +98,7 @@ struct agm_device {
 	struct drm_device drm;
 	struct agm_pool vram;
 	struct agm_pool gtt;
-	struct mutex notifier_lock;
+	struct mutex notifier_lock; /* validity of userptr objects */
 	struct agm_ring *rings[AGM_RINGS];
 	struct workqueue_struct *wq;
 	atomic_t hold;
@@ -121,7 +121,7 @@ struct agm_file {
 	struct agm_vm *vm;
 	struct xarray ctxs;
 	struct xarray bo_lists;
-	struct mutex lock;
+	struct mutex lock; /* ctxs, bo_lists */
 };
 
 static inline struct agm_file *to_agm_file(struct drm_file *filp)

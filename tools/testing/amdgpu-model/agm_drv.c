@@ -2,10 +2,10 @@
 /*
  * A software amdgpu: the driver that DRM sees.
  *
- * It answers to the name and the version of the real driver of this kernel, so that programs take it
- * for one, and it executes what they submit, as far as that is copying, filling, writing and waiting.
- * It is an instrument for tests, on a machine without a card: drivers of the host side that use
- * libdrm_amdgpu, and what they do with memory, fences, and processes that die.
+ * It answers to the name and the version of the real driver of this kernel, so that programs take
+ * it for one, and it executes what they submit, as far as that is copying, filling, writing and
+ * waiting. It is an instrument for tests, on a machine without a card: drivers of the host side
+ * that use libdrm_amdgpu, and what they do with memory, fences, and processes that die.
  *
  * It must not be loaded beside the real driver; there is nothing in it that would make that
  * dangerous, but both register a PCI driver of one name.

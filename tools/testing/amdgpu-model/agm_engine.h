@@ -12,11 +12,11 @@ struct agm_regs;
 struct agm_ring;
 
 /* Command buffers are read so many dwords at a time. */
-#define AGM_IB_WINDOW	64
+#define AGM_IB_WINDOW 64
 /* A command buffer may call another one, which may not call again. */
-#define AGM_IB_DEPTH	3
+#define AGM_IB_DEPTH 3
 /* The longest part of a packet that is decoded at once; data may follow. */
-#define AGM_PACKET_HEAD	8
+#define AGM_PACKET_HEAD 8
 
 /**
  * struct agm_ib - a command buffer that is being read

@@ -3,8 +3,9 @@
  * Reading command buffers, and what all engines have in common.
  *
  * A command buffer is memory of the program: it is read through the job's address space, and can
- * change while it is read.  So each packet is first copied, then looked at; what is executed is what
- * was checked.  The data of a packet that carries some is copied page by page as it is written.
+ * change while it is read.  So each packet is first copied, then looked at; what is executed is
+ * what was checked.  The data of a packet that carries some is copied page by page as it is
+ * written.
  *
  * An engine that waits for a value in memory (POLL_REGMEM, WAIT_REG_MEM) looks again every
  * millisecond, and gives up after agm_lockup_ms: the job has hung, and its context is guilty.

@@ -203,9 +203,10 @@ int agm_info_ioctl(struct drm_device *drm, void *data, struct drm_file *filp)
 	if (!a)
 		return -ENOMEM;
 	size = agm_info_answer(to_agm_file(filp), info, a);
-	if (size >= 0)
-		size = copy_to_user(u64_to_user_ptr(info->return_pointer), a,
-				    min_t(u32, info->return_size, size)) ? -EFAULT : 0;
+	if (size >= 0) {
+		size = min_t(u32, info->return_size, size);
+		size = copy_to_user(u64_to_user_ptr(info->return_pointer), a, size) ? -EFAULT : 0;
+	}
 	kfree(a);
 	return size;
 }

@@ -19,8 +19,8 @@
 #include "agm_asic.h"
 #include "agm_device.h"
 
-#define AGM_PCI_BUS	3
-#define AGM_PCI_COMMAND	(PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER)
+#define AGM_PCI_BUS 3
+#define AGM_PCI_COMMAND (PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER)
 
 static u8 agm_config[PCI_CFG_SPACE_SIZE];
 static struct pci_bus *agm_bus;
@@ -102,8 +102,7 @@ static void agm_pci_remove(struct pci_dev *pdev)
 }
 
 static const struct pci_device_id agm_pci_ids[] = {
-	{ PCI_DEVICE_SUB(AGM_PCI_VENDOR, AGM_PCI_DEVICE, AGM_PCI_VENDOR, AGM_PCI_SUBSYSTEM) },
-	{}
+	{ PCI_DEVICE_SUB(AGM_PCI_VENDOR, AGM_PCI_DEVICE, AGM_PCI_VENDOR, AGM_PCI_SUBSYSTEM) }, {}
 };
 
 static struct pci_driver agm_pci_driver = {

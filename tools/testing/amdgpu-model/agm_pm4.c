@@ -22,14 +22,14 @@
 #define AGM_MAX_JUMPS 65536
 
 /* Selectors of COPY_DATA. */
-#define AGM_SEL_REG		0
-#define AGM_SEL_MEM		1
-#define AGM_SEL_L2		2
-#define AGM_SEL_PERF		4
-#define AGM_SEL_IMM		5	/* as a source */
-#define AGM_SEL_MEM_ASYNC	5	/* as a destination */
-#define AGM_SEL_CLOCK		9
-#define AGM_SEL_SYSTEM_CLOCK	10
+#define AGM_SEL_REG 0
+#define AGM_SEL_MEM 1
+#define AGM_SEL_L2 2
+#define AGM_SEL_PERF 4
+#define AGM_SEL_IMM 5 /* as a source */
+#define AGM_SEL_MEM_ASYNC 5 /* as a destination */
+#define AGM_SEL_CLOCK 9
+#define AGM_SEL_SYSTEM_CLOCK 10
 
 static int agm_pm4_load(struct agm_engine *e, struct agm_packet *p, u64 *value)
 {
@@ -37,7 +37,8 @@ static int agm_pm4_load(struct agm_engine *e, struct agm_packet *p, u64 *value)
 	switch (p->src_sel) {
 	case AGM_SEL_REG:
 	case AGM_SEL_PERF:
-		*value = agm_u64(agm_regs_read(e->regs, p->src), agm_regs_read(e->regs, p->src + 1));
+		*value =
+			agm_u64(agm_regs_read(e->regs, p->src), agm_regs_read(e->regs, p->src + 1));
 		return 0;
 	case AGM_SEL_MEM:
 	case AGM_SEL_L2:
@@ -132,13 +133,13 @@ static int agm_pm4_jump(struct agm_engine *e, struct agm_packet *p)
 
 static int agm_pm4_draw(struct agm_engine *e)
 {
-	struct agm_device *dev = e->ring->dev;
+	struct agm_job *job = e->job;
 
-	atomic64_inc(&dev->stats.draws);
+	atomic64_inc(&job->dev->stats.draws);
 	if (!e->draws++)
-		dev_info_ratelimited(dev->drm.dev,
-				     "%s: job %llu of context %u draws or dispatches: not executed\n",
-				     e->ring->name, e->job->fence->seqno, e->job->ctx->id);
+		dev_info_ratelimited(job->dev->drm.dev,
+				     "%s: job %llu of context %u draws: that is not executed\n",
+				     e->ring->name, job->fence->seqno, job->ctx->id);
 	return 0;
 }
 

@@ -7,9 +7,9 @@
  * ready.  So one program that waits for something that never comes stands in nobody's way, which is
  * what the DRM scheduler does for the real driver.
  *
- * Time is controllable: a ring whose bit is set in agm_device.hold takes no job.  Jobs that are held
- * are in flight for all purposes: their fences are in reservations, their mappings stay, also when
- * the process that submitted them is dead.
+ * Time is controllable: a ring whose bit is set in agm_device.hold takes no job.  Jobs that are
+ * held are in flight for all purposes: their fences are in reservations, their mappings stay, also
+ * when the process that submitted them is dead.
  *
  * The end of a job is on the path to a fence, so from there until all is signalled no memory is
  * allocated and no lock taken under which others do; lockdep knows by
@@ -341,7 +341,7 @@ void agm_rings_free(struct agm_device *dev)
 
 static int agm_ring_create(struct agm_device *dev, u32 type, unsigned int nr)
 {
-	static const char * const names[] = { "gfx", "compute", "sdma" };
+	static const char *const names[] = { "gfx", "compute", "sdma" };
 	struct agm_ring *ring = kzalloc_obj(*ring);
 	struct task_struct *thread;
 

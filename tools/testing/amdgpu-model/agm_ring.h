@@ -32,7 +32,7 @@ struct agm_ring {
 	char name[16];
 	unsigned int index;
 	u32 type;
-	spinlock_t lock;
+	spinlock_t lock; /* jobs */
 	struct list_head jobs;
 	u64 scan;
 	wait_queue_head_t wait;

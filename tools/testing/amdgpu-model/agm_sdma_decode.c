@@ -14,16 +14,16 @@
 
 #include "agm_packet.h"
 
-#define SDMA_NOP		0
-#define SDMA_COPY		1
-#define SDMA_WRITE		2
-#define SDMA_FENCE		5
-#define SDMA_TRAP		6
-#define SDMA_POLL_REGMEM	8
-#define SDMA_COND_EXE		9
-#define SDMA_CONST_FILL		11
-#define SDMA_TIMESTAMP		13
-#define SDMA_GCR_REQ		17
+#define SDMA_NOP 0
+#define SDMA_COPY 1
+#define SDMA_WRITE 2
+#define SDMA_FENCE 5
+#define SDMA_TRAP 6
+#define SDMA_POLL_REGMEM 8
+#define SDMA_COND_EXE 9
+#define SDMA_CONST_FILL 11
+#define SDMA_TIMESTAMP 13
+#define SDMA_GCR_REQ 17
 
 static const char *agm_sdma_copy(const u32 *dw, u32 sub, struct agm_packet *p)
 {

@@ -3,8 +3,8 @@
  * Synchronisation: what a job waits for, and who hears of its end.
  *
  * Explicit: syncobjs and points of timeline syncobjs, which the DRM core implements, and numbers of
- * earlier submissions.  Implicit: an object that several processes or drivers share has the fences of
- * all in its reservation, each with a usage:
+ * earlier submissions.  Implicit: an object that several processes or drivers share has the fences
+ * of all in its reservation, each with a usage:
  *
  *	kernel		moving or clearing memory; everybody waits for it
  *	write, read	jobs; a job waits for those of others, unless the object was created to be

@@ -2,9 +2,9 @@
 /*
  * Objects that are a process's own memory: GEM_USERPTR.
  *
- * Nothing is pinned.  The memory belongs to the process and to the kernel's memory management, which
- * may take a page away at any time; an interval notifier tells the driver first, and the driver's
- * part is to see to it that the GPU does not use the page after the callback has returned:
+ * Nothing is pinned.  The memory belongs to the process and to the kernel's memory management,
+ * which may take a page away at any time; an interval notifier tells the driver first, and the
+ * driver's part is to see to it that the GPU does not use the page after the callback has returned:
  *
  *	submission			invalidation
  *	----------			------------
@@ -185,9 +185,9 @@ static int agm_userptr_try(struct agm_bo *bo)
 	return 0;
 }
 
-#define AGM_USERPTR_FLAGS                                                                \
-	(AMDGPU_GEM_USERPTR_READONLY | AMDGPU_GEM_USERPTR_ANONONLY |                      \
-	 AMDGPU_GEM_USERPTR_VALIDATE | AMDGPU_GEM_USERPTR_REGISTER)
+#define AGM_USERPTR_FLAGS                                                                          \
+	(AMDGPU_GEM_USERPTR_READONLY | AMDGPU_GEM_USERPTR_ANONONLY | AMDGPU_GEM_USERPTR_VALIDATE | \
+	 AMDGPU_GEM_USERPTR_REGISTER)
 
 static int agm_userptr_check(const struct drm_amdgpu_gem_userptr *args)
 {

@@ -3,8 +3,8 @@
  * GEM_VA: user space decides what an address is.
  *
  * Addresses are chosen by user space (libdrm has the allocator), in pages, in one of the two ranges
- * that the chip has.  Each change takes effect with the next submission; see agm_vm.c.  A caller can
- * ask for a fence of the change, as a point of a timeline syncobj, and let it wait for others.
+ * that the chip has.  Each change takes effect with the next submission; see agm_vm.c.  A caller
+ * can ask for a fence of the change, as a point of a timeline syncobj, and let it wait for others.
  */
 
 #include <linux/dma-fence-chain.h>
@@ -15,8 +15,8 @@
 #include "agm_bo.h"
 #include "agm_vm.h"
 
-#define AGM_VA_FLAGS                                                                    \
-	(AMDGPU_VM_DELAY_UPDATE | AMDGPU_VM_PAGE_READABLE | AMDGPU_VM_PAGE_WRITEABLE |   \
+#define AGM_VA_FLAGS                                                                   \
+	(AMDGPU_VM_DELAY_UPDATE | AMDGPU_VM_PAGE_READABLE | AMDGPU_VM_PAGE_WRITEABLE | \
 	 AMDGPU_VM_PAGE_EXECUTABLE | AMDGPU_VM_MTYPE_MASK | AMDGPU_VM_PAGE_NOALLOC)
 #define AGM_PRT_FLAGS (AMDGPU_VM_DELAY_UPDATE | AMDGPU_VM_PAGE_PRT)
 
@@ -153,8 +153,8 @@ int agm_vm_ioctl(struct drm_device *drm, void *data, struct drm_file *filp)
 {
 	union drm_amdgpu_vm *args = data;
 
-	if (args->in.flags ||
-	    (args->in.op != AMDGPU_VM_OP_RESERVE_VMID && args->in.op != AMDGPU_VM_OP_UNRESERVE_VMID))
+	if (args->in.flags || (args->in.op != AMDGPU_VM_OP_RESERVE_VMID &&
+			       args->in.op != AMDGPU_VM_OP_UNRESERVE_VMID))
 		return -EINVAL;
 	return 0;
 }

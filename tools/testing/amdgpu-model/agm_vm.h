@@ -58,7 +58,7 @@ struct agm_vm {
 	struct kref ref;
 	struct agm_device *dev;
 	struct dma_resv resv;
-	spinlock_t lock;
+	spinlock_t lock; /* all below */
 	struct rb_root_cached tree;
 	u64 version;
 	struct list_head jobs;

@@ -34,8 +34,9 @@ FIXTURE_TEARDOWN(limit)
 
 static int info(struct agt *t, uint32_t query, void *to, uint32_t size)
 {
-	struct drm_amdgpu_info args = {
-		.return_pointer = (uintptr_t)to, .return_size = size, .query = query};
+	struct drm_amdgpu_info args = { .return_pointer = (uintptr_t)to,
+					.return_size = size,
+					.query = query };
 
 	return agt_ioctl(t->fd, DRM_IOCTL_AMDGPU_INFO, &args);
 }
@@ -131,7 +132,8 @@ static int submit(struct agt *t, struct drm_amdgpu_cs_chunk *chunks, uint32_t co
 {
 	uint64_t pointers[8];
 	union drm_amdgpu_cs args = {
-		.in = {.ctx_id = ctx, .num_chunks = count, .chunks = (uintptr_t)pointers}};
+		.in = { .ctx_id = ctx, .num_chunks = count, .chunks = (uintptr_t)pointers }
+	};
 	uint32_t i;
 
 	for (i = 0; i < count && i < 8; i++)
@@ -139,18 +141,23 @@ static int submit(struct agt *t, struct drm_amdgpu_cs_chunk *chunks, uint32_t co
 	return agt_ioctl(t->fd, DRM_IOCTL_AMDGPU_CS, &args);
 }
 
-#define CHUNK(id, data) {id, sizeof(data) / 4, (uintptr_t)&(data)}
+#define CHUNK(id, data)                                    \
+	{                                                  \
+		id, sizeof(data) / 4, (uintptr_t) & (data) \
+	}
 
 TEST_F(limit, chunks)
 {
-	struct drm_amdgpu_cs_chunk_ib ib = {
-		.va_start = AGT_VA_IB, .ib_bytes = 4, .ip_type = AGT_SDMA};
-	struct drm_amdgpu_bo_list_entry entry = {.bo_handle = 9999};
-	struct drm_amdgpu_bo_list_in list = {.bo_number = 1, .bo_info_size = sizeof(entry),
-					     .bo_info_ptr = (uintptr_t)&entry};
-	struct drm_amdgpu_cs_chunk_sem sem = {.handle = 9999};
-	struct drm_amdgpu_cs_chunk_dep dep = {.ip_type = AGT_SDMA, .ctx_id = 9999};
-	struct drm_amdgpu_cs_chunk c[3] = {CHUNK(AMDGPU_CHUNK_ID_IB, ib)};
+	struct drm_amdgpu_cs_chunk_ib ib = { .va_start = AGT_VA_IB,
+					     .ib_bytes = 4,
+					     .ip_type = AGT_SDMA };
+	struct drm_amdgpu_bo_list_entry entry = { .bo_handle = 9999 };
+	struct drm_amdgpu_bo_list_in list = { .bo_number = 1,
+					      .bo_info_size = sizeof(entry),
+					      .bo_info_ptr = (uintptr_t)&entry };
+	struct drm_amdgpu_cs_chunk_sem sem = { .handle = 9999 };
+	struct drm_amdgpu_cs_chunk_dep dep = { .ip_type = AGT_SDMA, .ctx_id = 9999 };
+	struct drm_amdgpu_cs_chunk c[3] = { CHUNK(AMDGPU_CHUNK_ID_IB, ib) };
 	uint32_t ctx = self->t.ctx;
 
 	EXPECT_EQ(0, submit(&self->t, c, 1, ctx));
@@ -189,10 +196,12 @@ TEST_F(limit, chunks)
 
 TEST_F(limit, command_buffers)
 {
-	struct drm_amdgpu_cs_chunk_ib ib = {
-		.va_start = AGT_VA_IB, .ib_bytes = 4, .ip_type = AGT_SDMA}, other = ib;
-	struct drm_amdgpu_cs_chunk c[2] = {CHUNK(AMDGPU_CHUNK_ID_IB, ib),
-					   CHUNK(AMDGPU_CHUNK_ID_IB, other)};
+	struct drm_amdgpu_cs_chunk_ib ib = { .va_start = AGT_VA_IB,
+					     .ib_bytes = 4,
+					     .ip_type = AGT_SDMA },
+				      other = ib;
+	struct drm_amdgpu_cs_chunk c[2] = { CHUNK(AMDGPU_CHUNK_ID_IB, ib),
+					    CHUNK(AMDGPU_CHUNK_ID_IB, other) };
 	uint32_t ctx = self->t.ctx;
 
 	EXPECT_EQ(0, submit(&self->t, c, 2, ctx));
@@ -219,17 +228,21 @@ TEST_F(limit, command_buffers)
 
 TEST_F(limit, lists)
 {
-	struct drm_amdgpu_bo_list_entry entry = {.bo_handle = self->t.ib.handle};
-	union drm_amdgpu_bo_list create = {.in = {.operation = AMDGPU_BO_LIST_OP_CREATE,
-						  .bo_number = 1,
-						  .bo_info_size = sizeof(entry),
-						  .bo_info_ptr = (uintptr_t)&entry}}, args = create;
-	struct drm_amdgpu_cs_chunk_ib ib = {
-		.va_start = AGT_VA_IB, .ib_bytes = 4, .ip_type = AGT_SDMA};
+	struct drm_amdgpu_bo_list_entry entry = { .bo_handle = self->t.ib.handle };
+	union drm_amdgpu_bo_list create = { .in = { .operation = AMDGPU_BO_LIST_OP_CREATE,
+						    .bo_number = 1,
+						    .bo_info_size = sizeof(entry),
+						    .bo_info_ptr = (uintptr_t)&entry } },
+				 args = create;
+	struct drm_amdgpu_cs_chunk_ib ib = { .va_start = AGT_VA_IB,
+					     .ib_bytes = 4,
+					     .ip_type = AGT_SDMA };
 	struct drm_amdgpu_cs_chunk chunk = CHUNK(AMDGPU_CHUNK_ID_IB, ib);
 	uint64_t pointer = (uintptr_t)&chunk;
-	union drm_amdgpu_cs cs = {.in = {.ctx_id = self->t.ctx, .num_chunks = 1,
-					 .chunks = (uintptr_t)&pointer}}, again;
+	union drm_amdgpu_cs cs = { .in = { .ctx_id = self->t.ctx,
+					   .num_chunks = 1,
+					   .chunks = (uintptr_t)&pointer } },
+			    again;
 	uint32_t list;
 
 	ASSERT_EQ(0, agt_ioctl(self->t.fd, DRM_IOCTL_AMDGPU_BO_LIST, &args));

@@ -32,8 +32,8 @@ FIXTURE_VARIANT(pm4)
 	uint32_t ip;
 };
 
-FIXTURE_VARIANT_ADD(pm4, gfx) { .ip = AGT_GFX };
-FIXTURE_VARIANT_ADD(pm4, compute) { .ip = AGT_COMPUTE };
+FIXTURE_VARIANT_ADD(pm4, gfx){ .ip = AGT_GFX };
+FIXTURE_VARIANT_ADD(pm4, compute){ .ip = AGT_COMPUTE };
 
 FIXTURE_SETUP(pm4)
 {
@@ -60,12 +60,12 @@ FIXTURE_TEARDOWN(pm4)
 }
 
 #define RUN() agt_run(&self->t, variant->ip, self->bos, 2)
-#define WRITE(va, ...)                                                                        \
-	do {                                                                                  \
-		uint32_t data[] = {__VA_ARGS__};                                              \
-		AGT_EMIT(&self->t, AGT_PM4(0x37, 3 + sizeof(data) / 4), MEM << 8 | 1 << 20,   \
-			 AGT_LO(va), AGT_HI(va));                                             \
-		agt_emit(&self->t, sizeof(data) / 4, data);                                   \
+#define WRITE(va, ...)                                                                      \
+	do {                                                                                \
+		uint32_t data[] = { __VA_ARGS__ };                                          \
+		AGT_EMIT(&self->t, AGT_PM4(0x37, 3 + sizeof(data) / 4), MEM << 8 | 1 << 20, \
+			 AGT_LO(va), AGT_HI(va));                                           \
+		agt_emit(&self->t, sizeof(data) / 4, data);                                 \
 	} while (0)
 
 TEST_F(pm4, nops_and_padding)
@@ -133,7 +133,7 @@ TEST_F(pm4, registers)
 	AGT_EMIT(&self->t, AGT_PM4(0x79, 2), 0x30, 14);
 	AGT_EMIT(&self->t, AGT_PM4(0x37, 4), REG << 8, 0xc031, 0, 15);
 	for (i = 0; i < 5; i++) {
-		static const uint32_t regs[] = {0xa010, 0xa011, 0x2c20, 0xc030, 0xc031};
+		static const uint32_t regs[] = { 0xa010, 0xa011, 0x2c20, 0xc030, 0xc031 };
 
 		AGT_EMIT(&self->t, AGT_PM4(0x40, 5), REG | MEM << 8, regs[i], 0,
 			 AGT_LO(DST + 4 * i), AGT_HI(DST));
@@ -151,10 +151,10 @@ TEST_F(pm4, release_mem_and_wait)
 		 0x55, 0x66, 0);
 	AGT_EMIT(&self->t, AGT_PM4(0x49, 7), 0x14 | 5 << 8, 2u << 29, AGT_LO(DST + 8), AGT_HI(DST),
 		 0x77, 0x88, 0);
-	AGT_EMIT(&self->t, AGT_PM4(0x49, 7), 0x14 | 5 << 8, 3u << 29, AGT_LO(DST + 16),
-		 AGT_HI(DST), 0, 0, 0);
-	AGT_EMIT(&self->t, AGT_PM4(0x3c, 6), 3 | 1 << 4, AGT_LO(DST), AGT_HI(DST), 0x55,
-		 0xffffffff, 4);
+	AGT_EMIT(&self->t, AGT_PM4(0x49, 7), 0x14 | 5 << 8, 3u << 29, AGT_LO(DST + 16), AGT_HI(DST),
+		 0, 0, 0);
+	AGT_EMIT(&self->t, AGT_PM4(0x3c, 6), 3 | 1 << 4, AGT_LO(DST), AGT_HI(DST), 0x55, 0xffffffff,
+		 4);
 	AGT_EMIT(&self->t, AGT_PM4(0x46, 1), 0x07 | 4 << 8);
 	AGT_EMIT(&self->t, AGT_PM4(0x58, 7), 0, 0xffffffff, 0xff, 0, 0, 10, 0);
 	AGT_EMIT(&self->t, AGT_PM4(0x42, 1), 0);
@@ -233,14 +233,14 @@ TEST_F(pm4, draws_are_counted)
 	EXPECT_EQ(1, self->to[0]);
 }
 
-#define BAD(...)                                                                              \
-	do {                                                                                  \
-		AGT_EMIT(&self->t, __VA_ARGS__);                                              \
-		WRITE(DST, 1);                                                                \
-		EXPECT_EQ(-ENODATA, RUN());                                                   \
-		EXPECT_EQ(0xaaaaaaaa, self->to[0]);                                           \
-		EXPECT_EQ(self->bad + 1, agt_stat("bad_packets"));                            \
-		EXPECT_EQ(-ENODATA, RUN());                                                   \
+#define BAD(...)                                                   \
+	do {                                                       \
+		AGT_EMIT(&self->t, __VA_ARGS__);                   \
+		WRITE(DST, 1);                                     \
+		EXPECT_EQ(-ENODATA, RUN());                        \
+		EXPECT_EQ(0xaaaaaaaa, self->to[0]);                \
+		EXPECT_EQ(self->bad + 1, agt_stat("bad_packets")); \
+		EXPECT_EQ(-ENODATA, RUN());                        \
 	} while (0)
 
 TEST_F(pm4, unknown_packet)
@@ -295,7 +295,7 @@ TEST_F(pm4, rubbish)
 	uint32_t seed = 7, i, round, ctx;
 
 	for (round = 0; round < 200; round++) {
-		struct agt_submit s = {.ip = variant->ip};
+		struct agt_submit s = { .ip = variant->ip };
 
 		ASSERT_EQ(0, agt_ctx_create(&self->t, &ctx));
 		s.ctx = ctx;

@@ -21,7 +21,8 @@
 
 static void *memory(size_t size, unsigned int seed)
 {
-	uint32_t *words = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint32_t *words =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	size_t i;
 
 	if (words == MAP_FAILED)
@@ -44,16 +45,13 @@ FIXTURE_VARIANT(radv)
 	size_t vram;
 };
 
-FIXTURE_VARIANT_ADD(radv, graphics) { .with = VK_QUEUE_GRAPHICS_BIT, .vram = 2048 };
-FIXTURE_VARIANT_ADD(radv, compute)
-{
-	.with = VK_QUEUE_COMPUTE_BIT, .without = VK_QUEUE_GRAPHICS_BIT, .vram = 2048
-};
-FIXTURE_VARIANT_ADD(radv, transfer)
-{
-	.with = VK_QUEUE_TRANSFER_BIT, .without = VK_QUEUE_GRAPHICS_BIT | VK_QUEUE_COMPUTE_BIT,
-	.vram = 32 * MIB
-};
+FIXTURE_VARIANT_ADD(radv, graphics){ .with = VK_QUEUE_GRAPHICS_BIT, .vram = 2048 };
+FIXTURE_VARIANT_ADD(radv, compute){ .with = VK_QUEUE_COMPUTE_BIT,
+				    .without = VK_QUEUE_GRAPHICS_BIT,
+				    .vram = 2048 };
+FIXTURE_VARIANT_ADD(radv, transfer){ .with = VK_QUEUE_TRANSFER_BIT,
+				     .without = VK_QUEUE_GRAPHICS_BIT | VK_QUEUE_COMPUTE_BIT,
+				     .vram = 32 * MIB };
 
 FIXTURE_SETUP(radv)
 {

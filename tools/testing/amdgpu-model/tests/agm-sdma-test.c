@@ -66,8 +66,8 @@ static bool all(const uint8_t *bytes, size_t from, size_t to, uint8_t value)
 
 TEST_F(sdma, copy)
 {
-	static const uint32_t offsets[] = {0, 1, 4, 4095, 4096, 8191};
-	static const uint32_t sizes[] = {1, 3, 4, 4095, 4096, 4097, 40000};
+	static const uint32_t offsets[] = { 0, 1, 4, 4095, 4096, 8191 };
+	static const uint32_t sizes[] = { 1, 3, 4, 4095, 4096, 4097, 40000 };
 	size_t a, b, c;
 
 	for (a = 0; a < 6; a++) {
@@ -160,7 +160,7 @@ static void *store_later(void *word)
 
 TEST_F(sdma, poll)
 {
-	struct agt_submit s = {.ip = AGT_SDMA, .bos = self->bos, .num_bos = 2};
+	struct agt_submit s = { .ip = AGT_SDMA, .bos = self->bos, .num_bos = 2 };
 	pthread_t thread;
 
 	*(uint32_t *)self->from = 0;
@@ -177,19 +177,18 @@ TEST_F(sdma, poll)
 }
 
 /* The job ends with @dw, nothing behind it is executed, and the context is guilty. */
-#define BAD(...)                                                                                \
-	do {                                                                                    \
-		uint64_t flags;                                                                 \
-		AGT_EMIT(&self->t, __VA_ARGS__);                                                \
-		AGT_EMIT(&self->t, 5, AGT_LO(DST), AGT_HI(DST), 1, 0, 0, 0, 0);                 \
-		EXPECT_EQ(-ENODATA, run(&self->t, self->bos));                                  \
-		EXPECT_EQ(0xaaaaaaaa, *(uint32_t *)self->to);                                   \
-		EXPECT_EQ(self->bad + 1, agt_stat("bad_packets"));                              \
-		EXPECT_EQ(0, agt_ctx_flags(&self->t, self->t.ctx, &flags));                     \
-		EXPECT_EQ(AMDGPU_CTX_QUERY2_FLAGS_RESET | AMDGPU_CTX_QUERY2_FLAGS_GUILTY,       \
-			  flags);                                                               \
-		/* And can do nothing more. */                                                  \
-		EXPECT_EQ(-ENODATA, run(&self->t, self->bos));                                  \
+#define BAD(...)                                                                                  \
+	do {                                                                                      \
+		uint64_t flags;                                                                   \
+		AGT_EMIT(&self->t, __VA_ARGS__);                                                  \
+		AGT_EMIT(&self->t, 5, AGT_LO(DST), AGT_HI(DST), 1, 0, 0, 0, 0);                   \
+		EXPECT_EQ(-ENODATA, run(&self->t, self->bos));                                    \
+		EXPECT_EQ(0xaaaaaaaa, *(uint32_t *)self->to);                                     \
+		EXPECT_EQ(self->bad + 1, agt_stat("bad_packets"));                                \
+		EXPECT_EQ(0, agt_ctx_flags(&self->t, self->t.ctx, &flags));                       \
+		EXPECT_EQ(AMDGPU_CTX_QUERY2_FLAGS_RESET | AMDGPU_CTX_QUERY2_FLAGS_GUILTY, flags); \
+		/* And can do nothing more. */                                                    \
+		EXPECT_EQ(-ENODATA, run(&self->t, self->bos));                                    \
 	} while (0)
 
 TEST_F(sdma, unknown_packet)
@@ -251,7 +250,7 @@ TEST_F(sdma, rubbish)
 	uint32_t seed = 1, i, round, ctx;
 
 	for (round = 0; round < 200; round++) {
-		struct agt_submit s = {.ip = AGT_SDMA, .ring = round % 2};
+		struct agt_submit s = { .ip = AGT_SDMA, .ring = round % 2 };
 
 		ASSERT_EQ(0, agt_ctx_create(&self->t, &ctx));
 		s.ctx = ctx;

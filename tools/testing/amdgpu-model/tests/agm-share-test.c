@@ -77,7 +77,7 @@ static int make_udmabuf(uint8_t **mem)
 
 static bool idle(int dmabuf)
 {
-	struct pollfd p = {.fd = dmabuf, .events = POLLOUT};
+	struct pollfd p = { .fd = dmabuf, .events = POLLOUT };
 
 	return poll(&p, 1, 0) == 1 && p.revents & POLLOUT;
 }
@@ -86,7 +86,7 @@ static int import(struct agt *t, int dmabuf, struct agt_bo *bo)
 {
 	int ret;
 
-	*bo = (struct agt_bo){.size = SIZE};
+	*bo = (struct agt_bo){ .size = SIZE };
 	ret = agt_import(t, dmabuf, &bo->handle);
 	return ret ? ret : agt_map(t, bo, AGT_VA, AGT_RW);
 }
@@ -134,11 +134,11 @@ TEST_F(share, not_in_the_list)
 /* As long as a job can touch it the buffer is busy, also when nobody has a handle any more. */
 TEST_F(share, busy_until_the_job_ends)
 {
-	struct agt_submit s = {.ip = AGT_SDMA, .num_bos = 1};
+	struct agt_submit s = { .ip = AGT_SDMA, .num_bos = 1 };
 	uint8_t *mem;
 	struct agt_bo bo;
 	int fd = make_udmabuf(&mem);
-	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
 
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, import(&self->t, fd, &bo));
@@ -161,11 +161,11 @@ TEST_F(share, busy_until_the_job_ends)
 /* A handle closed while a job that has it not in its list, but can see it, is in flight. */
 TEST_F(share, busy_by_mapping_alone)
 {
-	struct agt_submit s = {.ip = AGT_SDMA};
+	struct agt_submit s = { .ip = AGT_SDMA };
 	uint8_t *mem;
 	struct agt_bo bo;
 	int fd = make_udmabuf(&mem);
-	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
 
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, import(&self->t, fd, &bo));
@@ -187,9 +187,9 @@ TEST_F(share, busy_by_mapping_alone)
 
 TEST_F(share, fence_is_a_writers)
 {
-	struct dma_buf_export_sync_file sync = {.flags = DMA_BUF_SYNC_READ, .fd = -1};
-	struct agt_submit s = {.ip = AGT_SDMA, .num_bos = 1};
-	struct pollfd p = {.events = POLLIN};
+	struct dma_buf_export_sync_file sync = { .flags = DMA_BUF_SYNC_READ, .fd = -1 };
+	struct agt_submit s = { .ip = AGT_SDMA, .num_bos = 1 };
+	struct pollfd p = { .events = POLLIN };
 	uint8_t *mem;
 	struct agt_bo bo;
 	int fd = make_udmabuf(&mem);
@@ -211,10 +211,10 @@ TEST_F(share, fence_is_a_writers)
 
 TEST_F(share, metadata_and_size_of_an_import)
 {
-	struct drm_amdgpu_gem_metadata metadata = {.op = AMDGPU_GEM_METADATA_OP_SET_METADATA};
+	struct drm_amdgpu_gem_metadata metadata = { .op = AMDGPU_GEM_METADATA_OP_SET_METADATA };
 	struct drm_amdgpu_gem_create_in info;
-	struct drm_amdgpu_gem_op op = {.op = AMDGPU_GEM_OP_GET_GEM_CREATE_INFO,
-				       .value = (uintptr_t)&info};
+	struct drm_amdgpu_gem_op op = { .op = AMDGPU_GEM_OP_GET_GEM_CREATE_INFO,
+					.value = (uintptr_t)&info };
 	uint8_t *mem;
 	uint32_t handle, again;
 	int fd = make_udmabuf(&mem);
@@ -275,8 +275,8 @@ TEST_F(share, export_and_mmap)
 /* Two processes share an object: the second one's job waits for the first one's. */
 TEST_F(share, implicit_synchronisation)
 {
-	struct agt_submit first = {.ip = AGT_SDMA, .bos = &self->ours.handle, .num_bos = 1};
-	struct agt_submit second = {.ip = AGT_SDMA, .ring = 1, .num_bos = 1};
+	struct agt_submit first = { .ip = AGT_SDMA, .bos = &self->ours.handle, .num_bos = 1 };
+	struct agt_submit second = { .ip = AGT_SDMA, .ring = 1, .num_bos = 1 };
 	struct agt other;
 	uint32_t handle;
 	int fd = agt_export(&self->t, self->ours.handle);
@@ -306,7 +306,7 @@ static int open_vgem(void)
 	int nr, fd;
 
 	for (nr = 128; nr < 136; nr++) {
-		struct drm_version version = {.name = name, .name_len = sizeof(name) - 1};
+		struct drm_version version = { .name = name, .name_len = sizeof(name) - 1 };
 
 		snprintf(path, sizeof(path), "/dev/dri/renderD%d", nr);
 		memset(name, 0, sizeof(name));
@@ -324,11 +324,11 @@ static int open_vgem(void)
 TEST_F(share, vgem)
 {
 	int vgem = open("/dev/dri/card0", O_RDWR | O_CLOEXEC), node = open_vgem();
-	struct drm_mode_create_dumb dumb = {.width = SIZE / 4, .height = 1, .bpp = 32};
-	struct drm_prime_handle prime = {.flags = DRM_CLOEXEC | DRM_RDWR};
-	struct drm_vgem_fence_attach attach = {.flags = VGEM_FENCE_WRITE};
-	struct drm_vgem_fence_signal signal = {0};
-	struct agt_submit s = {.ip = AGT_SDMA, .num_bos = 1};
+	struct drm_mode_create_dumb dumb = { .width = SIZE / 4, .height = 1, .bpp = 32 };
+	struct drm_prime_handle prime = { .flags = DRM_CLOEXEC | DRM_RDWR };
+	struct drm_vgem_fence_attach attach = { .flags = VGEM_FENCE_WRITE };
+	struct drm_vgem_fence_signal signal = { 0 };
+	struct agt_submit s = { .ip = AGT_SDMA, .num_bos = 1 };
 	uint32_t *mem;
 	struct agt_bo bo;
 

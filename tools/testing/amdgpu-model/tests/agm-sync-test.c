@@ -72,7 +72,7 @@ TEST_F(sync, hold_and_step)
 
 TEST_F(sync, other_rings_go_on)
 {
-	struct agt_submit gfx = {.ip = AGT_GFX};
+	struct agt_submit gfx = { .ip = AGT_GFX };
 
 	ASSERT_EQ(0, agt_hold(AGT_HOLD_SDMA0 | AGT_HOLD_SDMA1));
 	AGT_EMIT(&self->t, 0x80000000);
@@ -163,11 +163,11 @@ TEST_F(sync, blocked_context)
 
 static int to_handle(struct agt *t, struct agt_submit *s, uint32_t what, uint32_t *handle)
 {
-	union drm_amdgpu_fence_to_handle args = {.in = {.fence = {.ctx_id = t->ctx,
-								  .ip_type = s->ip,
-								  .ring = s->ring,
-								  .seq_no = s->seq},
-							.what = what}};
+	union drm_amdgpu_fence_to_handle args = { .in = { .fence = { .ctx_id = t->ctx,
+								     .ip_type = s->ip,
+								     .ring = s->ring,
+								     .seq_no = s->seq },
+							  .what = what } };
 	int ret = agt_ioctl(t->fd, DRM_IOCTL_AMDGPU_FENCE_TO_HANDLE, &args);
 
 	*handle = args.out.handle;
@@ -177,7 +177,7 @@ static int to_handle(struct agt *t, struct agt_submit *s, uint32_t what, uint32_
 TEST_F(sync, fence_to_handle)
 {
 	uint32_t syncobj, syncobj_fd, sync_file, none;
-	struct pollfd p = {.events = POLLIN};
+	struct pollfd p = { .events = POLLIN };
 
 	ASSERT_EQ(0, agt_hold(AGT_HOLD_ALL));
 	agt_sdma_fill(&self->t, A, 7, 4);
@@ -204,11 +204,11 @@ TEST_F(sync, fence_to_handle)
 static int wait_fences(struct agt *t, struct agt_submit *s, int count, bool everything,
 		       uint32_t *first)
 {
-	struct drm_amdgpu_fence ids[4] = {0};
-	union drm_amdgpu_wait_fences args = {.in = {.fences = (uintptr_t)ids,
-						    .fence_count = count,
-						    .wait_all = everything,
-						    .timeout_ns = agt_now() + 50000000}};
+	struct drm_amdgpu_fence ids[4] = { 0 };
+	union drm_amdgpu_wait_fences args = { .in = { .fences = (uintptr_t)ids,
+						      .fence_count = count,
+						      .wait_all = everything,
+						      .timeout_ns = agt_now() + 50000000 } };
 	int i, ret;
 
 	for (i = 0; i < count; i++) {
@@ -224,7 +224,7 @@ static int wait_fences(struct agt *t, struct agt_submit *s, int count, bool ever
 
 TEST_F(sync, wait_fences)
 {
-	struct agt_submit s[2] = {self->s, self->s};
+	struct agt_submit s[2] = { self->s, self->s };
 	uint32_t first;
 
 	s[1].ring = 1;
@@ -291,7 +291,7 @@ TEST_F(sync, killed_process)
 {
 	int64_t gtt = agt_stat("gtt_used"), jobs = agt_stat("jobs");
 	int fd = agt_export(&self->t, self->a.handle), ready[2], status, i;
-	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
 	char byte;
 	pid_t child;
 

@@ -42,8 +42,9 @@ static bool comes_back(void)
 
 TEST(unplug)
 {
-	struct agt_submit s = {.ip = AGT_SDMA, .num_bos = 1}, waits = {.ip = AGT_SDMA, .ring = 1};
-	struct pollfd p = {.events = POLLOUT};
+	struct agt_submit s = { .ip = AGT_SDMA, .num_bos = 1 },
+			  waits = { .ip = AGT_SDMA, .ring = 1 };
+	struct pollfd p = { .events = POLLOUT };
 	struct agt_bo a, b, user;
 	uint8_t *shared, *mem;
 	struct agt t, again;

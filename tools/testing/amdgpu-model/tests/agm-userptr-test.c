@@ -107,8 +107,8 @@ TEST_F(userptr, bad_arguments)
 	EXPECT_EQ(-EINVAL, agt_bo_userptr(&self->t, self->mem, 0, RW_FLAGS, &bo));
 	EXPECT_EQ(-EINVAL, agt_bo_userptr(&self->t, self->mem, SIZE, RW_FLAGS | 16, &bo));
 	EXPECT_EQ(-EFAULT, agt_bo_userptr(&self->t, (void *)-AGT_PAGE, SIZE, RW_FLAGS, &bo));
-	EXPECT_EQ(-EACCES, agt_bo_userptr(&self->t, self->mem, SIZE, AMDGPU_GEM_USERPTR_VALIDATE,
-					  &bo));
+	EXPECT_EQ(-EACCES,
+		  agt_bo_userptr(&self->t, self->mem, SIZE, AMDGPU_GEM_USERPTR_VALIDATE, &bo));
 	EXPECT_EQ(-EFAULT, agt_bo_userptr(&self->t, hole, AGT_PAGE, RW_FLAGS, &bo));
 	EXPECT_EQ(-EPERM, agt_bo_userptr(&self->t, file, SIZE,
 					 RW_FLAGS | AMDGPU_GEM_USERPTR_ANONONLY, &bo));
@@ -217,8 +217,8 @@ static void *unmap(void *arg)
 /* munmap() returns when the engine is done with the pages, and not before. */
 TEST_F(userptr, unmap_waits_for_jobs)
 {
-	struct agt_submit s = {.ip = AGT_SDMA, .bos = self->bos, .num_bos = 2};
-	struct unmapper u = {.mem = self->mem};
+	struct agt_submit s = { .ip = AGT_SDMA, .bos = self->bos, .num_bos = 2 };
+	struct unmapper u = { .mem = self->mem };
 	pthread_t thread;
 
 	ASSERT_EQ(0, agt_hold(AGT_HOLD_ALL));
@@ -267,7 +267,7 @@ TEST_F(userptr, process_exits_with_a_job_held)
 	child = fork();
 	ASSERT_LE(0, child);
 	if (!child) {
-		struct agt_submit s = {.ip = AGT_SDMA, .num_bos = 1};
+		struct agt_submit s = { .ip = AGT_SDMA, .num_bos = 1 };
 		struct agt_bo user;
 		uint8_t *mem = anonymous(SIZE);
 		struct agt t;
@@ -366,8 +366,8 @@ static void *page_out(void *arg)
 
 TEST_F(userptr, swap_waits_for_jobs)
 {
-	struct agt_submit s = {.ip = AGT_SDMA, .bos = self->bos, .num_bos = 2};
-	struct unmapper u = {.mem = self->mem};
+	struct agt_submit s = { .ip = AGT_SDMA, .bos = self->bos, .num_bos = 2 };
+	struct unmapper u = { .mem = self->mem };
 	pthread_t thread;
 
 	if (!swap_is_on())

@@ -47,7 +47,7 @@ FIXTURE_TEARDOWN(vm)
 
 static struct drm_amdgpu_info_gpuvm_fault last_fault(struct agt *t)
 {
-	struct drm_amdgpu_info_gpuvm_fault fault = {0};
+	struct drm_amdgpu_info_gpuvm_fault fault = { 0 };
 	struct drm_amdgpu_info info = {
 		.return_pointer = (uintptr_t)&fault,
 		.return_size = sizeof(fault),
@@ -107,7 +107,7 @@ TEST_F(vm, fault_in_the_middle)
 
 TEST_F(vm, another_context_goes_on)
 {
-	struct agt_submit s = {.ip = AGT_SDMA, .bos = self->bos, .num_bos = 2};
+	struct agt_submit s = { .ip = AGT_SDMA, .bos = self->bos, .num_bos = 2 };
 
 	ASSERT_EQ(0, agt_ctx_create(&self->t, &s.ctx));
 	agt_sdma_copy(&self->t, NOWHERE, A, 64);
@@ -133,8 +133,8 @@ TEST_F(vm, unmapped_is_gone)
 /* Two jobs are held; the mapping goes between them: the first has it, the second does not. */
 TEST_F(vm, unmap_between_jobs)
 {
-	struct agt_submit s[2] = {{.ip = AGT_SDMA, .bos = self->bos, .num_bos = 2},
-				  {.ip = AGT_SDMA, .bos = self->bos, .num_bos = 2}};
+	struct agt_submit s[2] = { { .ip = AGT_SDMA, .bos = self->bos, .num_bos = 2 },
+				   { .ip = AGT_SDMA, .bos = self->bos, .num_bos = 2 } };
 
 	ASSERT_EQ(0, agt_hold(AGT_HOLD_ALL));
 	agt_sdma_copy(&self->t, B, A, 64);
@@ -153,7 +153,7 @@ TEST_F(vm, unmap_between_jobs)
 /* Another object at the same address: each job writes to the one of its time. */
 TEST_F(vm, replace_between_jobs)
 {
-	struct agt_submit s = {.ip = AGT_SDMA, .bos = self->bos, .num_bos = 2};
+	struct agt_submit s = { .ip = AGT_SDMA, .bos = self->bos, .num_bos = 2 };
 	struct agt_submit later = s;
 	struct agt_bo c;
 
@@ -229,8 +229,8 @@ TEST_F(vm, high_addresses)
 
 TEST_F(vm, partially_resident)
 {
-	ASSERT_EQ(0, agt_va(&self->t, AMDGPU_VA_OP_MAP, 0, 0, NOWHERE, AGT_PAGE,
-			    AMDGPU_VM_PAGE_PRT));
+	ASSERT_EQ(0,
+		  agt_va(&self->t, AMDGPU_VA_OP_MAP, 0, 0, NOWHERE, AGT_PAGE, AMDGPU_VM_PAGE_PRT));
 	agt_sdma_copy(&self->t, NOWHERE, A, 64);
 	agt_sdma_copy(&self->t, B, NOWHERE, 64);
 	ASSERT_EQ(0, RUN());
@@ -262,7 +262,7 @@ TEST_F(vm, bad_arguments)
 
 TEST_F(vm, fence_of_an_update)
 {
-	struct agt_submit s = {.ip = AGT_SDMA, .bos = self->bos, .num_bos = 2};
+	struct agt_submit s = { .ip = AGT_SDMA, .bos = self->bos, .num_bos = 2 };
 	struct drm_amdgpu_gem_va args = {
 		.handle = self->b.handle,
 		.operation = AMDGPU_VA_OP_UNMAP,

@@ -27,8 +27,8 @@ int agt_ioctl(int fd, unsigned long request, void *arg)
 
 static bool is_amdgpu(int fd)
 {
-	char name[16] = {0};
-	struct drm_version version = {.name = name, .name_len = sizeof(name) - 1};
+	char name[16] = { 0 };
+	struct drm_version version = { .name = name, .name_len = sizeof(name) - 1 };
 
 	return !agt_ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, "amdgpu");
 }
@@ -79,14 +79,14 @@ void agt_close(struct agt *t)
 		close(t->fd);
 }
 
-int agt_bo_create(struct agt *t, uint64_t size, uint32_t domain, uint64_t flags,
-		  struct agt_bo *bo)
+int agt_bo_create(struct agt *t, uint64_t size, uint32_t domain, uint64_t flags, struct agt_bo *bo)
 {
 	union drm_amdgpu_gem_create args = {
-		.in = {.bo_size = size, .domains = domain, .domain_flags = flags}};
+		.in = { .bo_size = size, .domains = domain, .domain_flags = flags }
+	};
 	int ret = agt_ioctl(t->fd, DRM_IOCTL_AMDGPU_GEM_CREATE, &args);
 
-	*bo = (struct agt_bo){.size = size};
+	*bo = (struct agt_bo){ .size = size };
 	if (!ret)
 		bo->handle = args.out.handle;
 	return ret;
@@ -94,7 +94,7 @@ int agt_bo_create(struct agt *t, uint64_t size, uint32_t domain, uint64_t flags,
 
 int agt_bo_map_cpu(struct agt *t, struct agt_bo *bo)
 {
-	union drm_amdgpu_gem_mmap args = {.in.handle = bo->handle};
+	union drm_amdgpu_gem_mmap args = { .in.handle = bo->handle };
 	int ret = agt_ioctl(t->fd, DRM_IOCTL_AMDGPU_GEM_MMAP, &args);
 	void *cpu;
 
@@ -120,11 +120,12 @@ int agt_bo_make(struct agt *t, uint64_t size, uint32_t domain, uint64_t va, stru
 
 int agt_bo_userptr(struct agt *t, void *addr, uint64_t size, uint32_t flags, struct agt_bo *bo)
 {
-	struct drm_amdgpu_gem_userptr args = {
-		.addr = (uintptr_t)addr, .size = size, .flags = flags};
+	struct drm_amdgpu_gem_userptr args = { .addr = (uintptr_t)addr,
+					       .size = size,
+					       .flags = flags };
 	int ret = agt_ioctl(t->fd, DRM_IOCTL_AMDGPU_GEM_USERPTR, &args);
 
-	*bo = (struct agt_bo){.size = size};
+	*bo = (struct agt_bo){ .size = size };
 	if (!ret)
 		bo->handle = args.handle;
 	return ret;
@@ -134,8 +135,9 @@ int agt_bo_userptr(struct agt *t, void *addr, uint64_t size, uint32_t flags, str
 int agt_bo_wait(struct agt *t, struct agt_bo *bo, int timeout_ms)
 {
 	union drm_amdgpu_gem_wait_idle args = {
-		.in = {.handle = bo->handle,
-		       .timeout = timeout_ms ? agt_now() + timeout_ms * 1000000ull : 0}};
+		.in = { .handle = bo->handle,
+			.timeout = timeout_ms ? agt_now() + timeout_ms * 1000000ull : 0 }
+	};
 	int ret = agt_ioctl(t->fd, DRM_IOCTL_AMDGPU_GEM_WAIT_IDLE, &args);
 
 	return ret ? ret : args.out.status ? -ETIME : 0;
@@ -143,7 +145,7 @@ int agt_bo_wait(struct agt *t, struct agt_bo *bo, int timeout_ms)
 
 int agt_gem_close(int fd, uint32_t handle)
 {
-	struct drm_gem_close args = {.handle = handle};
+	struct drm_gem_close args = { .handle = handle };
 
 	return agt_ioctl(fd, DRM_IOCTL_GEM_CLOSE, &args);
 }
@@ -155,13 +157,13 @@ void agt_bo_free(struct agt *t, struct agt_bo *bo)
 		munmap(bo->cpu, bo->size);
 	if (bo->handle)
 		agt_gem_close(t->fd, bo->handle);
-	*bo = (struct agt_bo){0};
+	*bo = (struct agt_bo){ 0 };
 }
 
 /* A dma-buf, or a negative errno. */
 int agt_export(struct agt *t, uint32_t handle)
 {
-	struct drm_prime_handle args = {.handle = handle, .flags = DRM_CLOEXEC | DRM_RDWR};
+	struct drm_prime_handle args = { .handle = handle, .flags = DRM_CLOEXEC | DRM_RDWR };
 	int ret = agt_ioctl(t->fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &args);
 
 	return ret ? ret : args.fd;
@@ -169,15 +171,15 @@ int agt_export(struct agt *t, uint32_t handle)
 
 int agt_import(struct agt *t, int dmabuf, uint32_t *handle)
 {
-	struct drm_prime_handle args = {.fd = dmabuf};
+	struct drm_prime_handle args = { .fd = dmabuf };
 	int ret = agt_ioctl(t->fd, DRM_IOCTL_PRIME_FD_TO_HANDLE, &args);
 
 	*handle = args.handle;
 	return ret;
 }
 
-int agt_va(struct agt *t, uint32_t op, uint32_t handle, uint64_t offset, uint64_t va,
-	   uint64_t size, uint32_t flags)
+int agt_va(struct agt *t, uint32_t op, uint32_t handle, uint64_t offset, uint64_t va, uint64_t size,
+	   uint32_t flags)
 {
 	struct drm_amdgpu_gem_va args = {
 		.handle = handle,
@@ -207,7 +209,7 @@ int agt_unmap(struct agt *t, struct agt_bo *bo)
 
 int agt_ctx_create(struct agt *t, uint32_t *ctx)
 {
-	union drm_amdgpu_ctx args = {.in.op = AMDGPU_CTX_OP_ALLOC_CTX};
+	union drm_amdgpu_ctx args = { .in.op = AMDGPU_CTX_OP_ALLOC_CTX };
 	int ret = agt_ioctl(t->fd, DRM_IOCTL_AMDGPU_CTX, &args);
 
 	*ctx = args.out.alloc.ctx_id;
@@ -216,7 +218,7 @@ int agt_ctx_create(struct agt *t, uint32_t *ctx)
 
 int agt_ctx_free(struct agt *t, uint32_t ctx)
 {
-	union drm_amdgpu_ctx args = {.in = {.op = AMDGPU_CTX_OP_FREE_CTX, .ctx_id = ctx}};
+	union drm_amdgpu_ctx args = { .in = { .op = AMDGPU_CTX_OP_FREE_CTX, .ctx_id = ctx } };
 
 	return agt_ioctl(t->fd, DRM_IOCTL_AMDGPU_CTX, &args);
 }
@@ -224,7 +226,7 @@ int agt_ctx_free(struct agt *t, uint32_t ctx)
 /* AMDGPU_CTX_QUERY2_FLAGS_* of a context. */
 int agt_ctx_flags(struct agt *t, uint32_t ctx, uint64_t *flags)
 {
-	union drm_amdgpu_ctx args = {.in = {.op = AMDGPU_CTX_OP_QUERY_STATE2, .ctx_id = ctx}};
+	union drm_amdgpu_ctx args = { .in = { .op = AMDGPU_CTX_OP_QUERY_STATE2, .ctx_id = ctx } };
 	int ret = agt_ioctl(t->fd, DRM_IOCTL_AMDGPU_CTX, &args);
 
 	*flags = args.out.state.flags;
@@ -307,8 +309,8 @@ static void add_syncobjs(struct chunks *c, const struct agt_submit *s)
 /* The command buffer as it is. */
 int agt_submit(struct agt *t, struct agt_submit *s)
 {
-	union drm_amdgpu_cs args = {0};
-	struct chunks c = {0};
+	union drm_amdgpu_cs args = { 0 };
+	struct chunks c = { 0 };
 	int ret;
 
 	c.ib.va_start = t->ib.va;
@@ -342,11 +344,12 @@ uint64_t agt_now(void)
 int agt_wait(struct agt *t, struct agt_submit *s, int timeout_ms)
 {
 	union drm_amdgpu_wait_cs args = {
-		.in = {.handle = s->seq,
-		       .timeout = timeout_ms ? agt_now() + timeout_ms * 1000000ull : 0,
-		       .ip_type = s->ip,
-		       .ring = s->ring,
-		       .ctx_id = s->ctx ? s->ctx : t->ctx}};
+		.in = { .handle = s->seq,
+			.timeout = timeout_ms ? agt_now() + timeout_ms * 1000000ull : 0,
+			.ip_type = s->ip,
+			.ring = s->ring,
+			.ctx_id = s->ctx ? s->ctx : t->ctx }
+	};
 	int ret = agt_ioctl(t->fd, DRM_IOCTL_AMDGPU_WAIT_CS, &args);
 
 	return ret ? ret : args.out.status ? -ETIME : 0;
@@ -355,7 +358,7 @@ int agt_wait(struct agt *t, struct agt_submit *s, int timeout_ms)
 /* Submit, and wait for the end. */
 int agt_run(struct agt *t, uint32_t ip, const uint32_t *bos, uint32_t num_bos)
 {
-	struct agt_submit s = {.ip = ip, .bos = bos, .num_bos = num_bos};
+	struct agt_submit s = { .ip = ip, .bos = bos, .num_bos = num_bos };
 	int ret = agt_submit(t, &s);
 
 	return ret ? ret : agt_wait(t, &s, AGT_TIMEOUT_MS);
@@ -363,7 +366,7 @@ int agt_run(struct agt *t, uint32_t ip, const uint32_t *bos, uint32_t num_bos)
 
 int agt_syncobj(struct agt *t, uint32_t *handle)
 {
-	struct drm_syncobj_create args = {0};
+	struct drm_syncobj_create args = { 0 };
 	int ret = agt_ioctl(t->fd, DRM_IOCTL_SYNCOBJ_CREATE, &args);
 
 	*handle = args.handle;

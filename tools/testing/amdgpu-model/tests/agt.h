@@ -102,8 +102,7 @@ int agt_open(struct agt *t);
 void agt_close(struct agt *t);
 int agt_ioctl(int fd, unsigned long request, void *arg);
 
-int agt_bo_create(struct agt *t, uint64_t size, uint32_t domain, uint64_t flags,
-		  struct agt_bo *bo);
+int agt_bo_create(struct agt *t, uint64_t size, uint32_t domain, uint64_t flags, struct agt_bo *bo);
 int agt_bo_map_cpu(struct agt *t, struct agt_bo *bo);
 int agt_bo_make(struct agt *t, uint64_t size, uint32_t domain, uint64_t va, struct agt_bo *bo);
 int agt_bo_userptr(struct agt *t, void *addr, uint64_t size, uint32_t flags, struct agt_bo *bo);
@@ -113,8 +112,8 @@ int agt_gem_close(int fd, uint32_t handle);
 int agt_export(struct agt *t, uint32_t handle);
 int agt_import(struct agt *t, int dmabuf, uint32_t *handle);
 
-int agt_va(struct agt *t, uint32_t op, uint32_t handle, uint64_t offset, uint64_t va,
-	   uint64_t size, uint32_t flags);
+int agt_va(struct agt *t, uint32_t op, uint32_t handle, uint64_t offset, uint64_t va, uint64_t size,
+	   uint32_t flags);
 int agt_map(struct agt *t, struct agt_bo *bo, uint64_t va, uint32_t flags);
 int agt_unmap(struct agt *t, struct agt_bo *bo);
 
@@ -124,13 +123,14 @@ int agt_ctx_flags(struct agt *t, uint32_t ctx, uint64_t *flags);
 
 void agt_start(struct agt *t);
 void agt_emit(struct agt *t, uint32_t count, const uint32_t *dw);
-#define AGT_EMIT(t, ...) agt_emit(t, sizeof((uint32_t[]){__VA_ARGS__}) / 4, (uint32_t[]){__VA_ARGS__})
+#define AGT_EMIT(t, ...) \
+	agt_emit(t, sizeof((uint32_t[]){ __VA_ARGS__ }) / 4, (uint32_t[]){ __VA_ARGS__ })
 #define AGT_LO(v) ((uint32_t)(v))
 #define AGT_HI(v) ((uint32_t)((uint64_t)(v) >> 32))
 void agt_sdma_copy(struct agt *t, uint64_t dst, uint64_t src, uint32_t bytes);
 void agt_sdma_fill(struct agt *t, uint64_t dst, uint32_t value, uint32_t bytes);
 /* The head of a PM4 packet with so many dwords behind it. */
-#define AGT_PM4(op, dwords) (3u << 30 | ((dwords) - 1) << 16 | (op) << 8)
+#define AGT_PM4(op, dwords) (3u << 30 | ((dwords)-1) << 16 | (op) << 8)
 
 int agt_submit(struct agt *t, struct agt_submit *s);
 int agt_wait(struct agt *t, struct agt_submit *s, int timeout_ms);

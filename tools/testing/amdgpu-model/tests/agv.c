@@ -37,8 +37,8 @@ static bool has_validation(void)
 
 static VkResult open_instance(struct agv *v)
 {
-	static const char *const layers[] = {VALIDATION};
-	static const char *const extensions[] = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME};
+	static const char *const layers[] = { VALIDATION };
+	static const char *const extensions[] = { VK_EXT_DEBUG_UTILS_EXTENSION_NAME };
 	bool validate = has_validation();
 	VkDebugUtilsMessengerCreateInfoEXT messenger = {
 		.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
@@ -109,7 +109,7 @@ static VkResult find_family(struct agv *v, VkQueueFlags with, VkQueueFlags witho
 
 static VkResult open_device(struct agv *v)
 {
-	static const char *const extensions[] = {VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME};
+	static const char *const extensions[] = { VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME };
 	float priority = 1;
 	VkDeviceQueueCreateInfo queue = {
 		.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
@@ -142,9 +142,11 @@ static VkResult open_device(struct agv *v)
 VkResult agv_open(struct agv *v, VkQueueFlags with, VkQueueFlags without)
 {
 	VkPhysicalDeviceExternalMemoryHostPropertiesEXT host = {
-		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT};
+		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT
+	};
 	VkPhysicalDeviceProperties2 properties = {
-		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &host};
+		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &host
+	};
 	VkResult ret;
 
 	memset(v, 0, sizeof(*v));
@@ -198,15 +200,15 @@ static VkResult make_buffer(struct agv *v, VkDeviceSize size, bool imported, str
 		.usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
 	};
 
-	*b = (struct agv_buffer){.size = size};
+	*b = (struct agv_buffer){ .size = size };
 	return vkCreateBuffer(v->device, &info, NULL, &b->buffer);
 }
 
 static VkResult bind(struct agv *v, struct agv_buffer *b, uint32_t types,
 		     VkMemoryPropertyFlags with, VkMemoryPropertyFlags without, const void *next)
 {
-	VkMemoryAllocateInfo info = {
-		.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .pNext = next};
+	VkMemoryAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+				      .pNext = next };
 	VkMemoryRequirements needs;
 	uint32_t type;
 	VkResult ret;
@@ -241,7 +243,8 @@ VkResult agv_import(struct agv *v, void *addr, VkDeviceSize size, struct agv_buf
 		.pHostPointer = addr,
 	};
 	VkMemoryHostPointerPropertiesEXT properties = {
-		.sType = VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT};
+		.sType = VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT
+	};
 	VkResult ret;
 
 	ret = v->host_pointer_properties(v->device, import.handleType, addr, &properties);
@@ -265,7 +268,7 @@ void agv_free(struct agv *v, struct agv_buffer *b)
 		vkDestroyBuffer(v->device, b->buffer, NULL);
 	if (b->memory)
 		vkFreeMemory(v->device, b->memory, NULL);
-	*b = (struct agv_buffer){0};
+	*b = (struct agv_buffer){ 0 };
 }
 
 VkResult agv_begin(struct agv *v, VkCommandBuffer *commands)
@@ -288,7 +291,7 @@ VkResult agv_begin(struct agv *v, VkCommandBuffer *commands)
 /* End the commands, submit them, and wait. */
 VkResult agv_run(struct agv *v, VkCommandBuffer commands)
 {
-	VkFenceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+	VkFenceCreateInfo info = { .sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO };
 	VkSubmitInfo submit = {
 		.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
 		.commandBufferCount = 1,
@@ -311,7 +314,7 @@ VkResult agv_run(struct agv *v, VkCommandBuffer commands)
 
 VkResult agv_copy(struct agv *v, struct agv_buffer *from, struct agv_buffer *to)
 {
-	VkBufferCopy region = {.size = from->size};
+	VkBufferCopy region = { .size = from->size };
 	VkCommandBuffer commands;
 	VkResult ret = agv_begin(v, &commands);
 
