@@ -34,7 +34,7 @@ endif
 .PHONY: all help deps kernel-source kernel host tools demo test test-full \
 	kernel-x86 trixie mesa venus demo-venus test-qemu test-kunit test-host test-lib test-uml \
 	test-venus lib lib-install \
-	test-mutants check format clean distclean
+	amdgpu test-amdgpu test-mutants check format clean distclean
 
 ## all: build the guest kernel, the host device, the tools and the libraries (the default)
 all: kernel host tools lib
@@ -88,6 +88,11 @@ venus: $(call built,kernel tools) mesa
 		KSRC=$(KERNEL_TREE) all
 	$(Q)scripts/make-initramfs plain
 	$(Q)scripts/make-guest-image
+
+## amdgpu: build everything that test-amdgpu runs
+amdgpu: $(call built,kernel tools) trixie
+	$(SUBMAKE) -C tools/testing/amdgpu-model/tests O=$(BUILD)/tools/amdgpu \
+		SYSROOT=$(BUILD)/trixie KSRC=$(KERNEL_TREE) all
 
 ## host: build the vhost-user device
 host: deps
@@ -152,6 +157,10 @@ test-qemu: $(call built,host tools lib) kernel-x86
 test-venus: venus
 	$(SUBMAKE) -C host O=$(BUILD)/venus/host SYSROOT=$(BUILD)/trixie tests
 	$(Q)tools/testing/run/run-venus-tests
+
+## test-amdgpu: the software amdgpu, by itself and with programs of others
+test-amdgpu: amdgpu
+	$(Q)tools/testing/run-amdgpu-tests
 
 ## test-mutants: break the driver on purpose, and expect tests to fail
 test-mutants: $(call built,kernel host tools)

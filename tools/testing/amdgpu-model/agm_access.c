@@ -162,9 +162,8 @@ int agm_copy(struct agm_engine *e, u64 dst, u64 src, u64 size)
 			ret = agm_access_page(e, dst, e->bounce, part, true);
 		if (!ret)
 			atomic64_add(part, &dev->stats.bytes_copied);
-		cond_resched();
-		if (READ_ONCE(e->ring->stopping))
-			return agm_engine_bad(e, "the device is gone");
+		if (!ret)
+			ret = agm_engine_alive(e);
 	}
 	return ret;
 }
@@ -184,9 +183,8 @@ int agm_fill(struct agm_engine *e, u64 dst, u32 value, u64 size)
 		ret = agm_access_page(e, dst, e->bounce, part, true);
 		if (!ret)
 			atomic64_add(part, &dev->stats.bytes_filled);
-		cond_resched();
-		if (READ_ONCE(e->ring->stopping))
-			return agm_engine_bad(e, "the device is gone");
+		if (!ret)
+			ret = agm_engine_alive(e);
 	}
 	return ret;
 }

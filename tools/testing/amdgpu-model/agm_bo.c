@@ -65,6 +65,9 @@ struct agm_bo *agm_bo_alloc(struct agm_device *dev, u64 size)
 
 	if (!size || size > SZ_1T)
 		return ERR_PTR(-EINVAL);
+	/* Before there is an array of that length. */
+	if (size > max(dev->vram.size, 2 * dev->gtt.size))
+		return ERR_PTR(-ENOMEM);
 	bo = kzalloc_obj(*bo);
 	if (!bo)
 		return ERR_PTR(-ENOMEM);

@@ -139,16 +139,14 @@ static bool agm_cs_users_valid(struct agm_cs *cs)
 	return true;
 }
 
-/* With the context's submission lock held. */
-static int agm_cs_submit(struct agm_cs *cs, u64 *seq)
+/* With a place for the job, and engines that are not stopped in the meantime. */
+static int agm_cs_reserve_and_push(struct agm_cs *cs, u64 *seq)
 {
 	struct mutex *notifier_lock = &cs->file->dev->notifier_lock;
 	struct agm_reservation r;
-	int ret = agm_ctx_wait_slot(cs->ctx, cs->entity);
+	int ret;
 
-	if (!ret)
-		ret = agm_reserve(&r, cs->file->vm, cs->list ? cs->list->bos : NULL, agm_cs_bos(cs),
-				  1);
+	ret = agm_reserve(&r, cs->file->vm, cs->list ? cs->list->bos : NULL, agm_cs_bos(cs), 1);
 	if (ret)
 		return ret;
 	ret = agm_cs_prepare(cs);
@@ -163,6 +161,21 @@ static int agm_cs_submit(struct agm_cs *cs, u64 *seq)
 		mutex_unlock(notifier_lock);
 	}
 	agm_unreserve(&r);
+	return ret;
+}
+
+/* With the context's submission lock held. */
+static int agm_cs_submit(struct agm_cs *cs, u64 *seq)
+{
+	int idx, ret = agm_ctx_wait_slot(cs->ctx, cs->entity);
+
+	if (ret)
+		return ret;
+	/* Not earlier: the device may go while this one waits. */
+	if (!drm_dev_enter(&cs->file->dev->drm, &idx))
+		return -ENODEV;
+	ret = agm_cs_reserve_and_push(cs, seq);
+	drm_dev_exit(idx);
 	return ret;
 }
 
@@ -210,13 +223,9 @@ int agm_cs_ioctl(struct drm_device *drm, void *data, struct drm_file *filp)
 	struct agm_cs cs = { .filp = filp, .file = to_agm_file(filp) };
 	union drm_amdgpu_cs *args = data;
 	u64 seq;
-	int ret, idx;
+	int ret;
 
-	/* Engines are not stopped as long as a submission is under way. */
-	if (!drm_dev_enter(drm, &idx))
-		return -ENODEV;
 	ret = agm_cs_run(&cs, &args->in, &seq);
-	drm_dev_exit(idx);
 	agm_cs_close(&cs);
 	if (ret)
 		return ret;

@@ -16,7 +16,8 @@
  *
  * Locks, from the outermost to the innermost:
  *
- *	mmap_lock > agm_file.lock > reservations (root of a VM, objects) > notifier_lock >
+ *	mmap_lock > agm_file.lock > agm_ctx.submit > reservations (root of a VM,
+ *	objects) > notifier_lock >
  *	agm_ring.lock > agm_vm.lock > agm_bo.lock
  *
  * The engines take only the last three, and allocate nothing, so that a fence never depends on

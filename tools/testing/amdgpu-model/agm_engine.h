@@ -46,6 +46,7 @@ struct agm_ib {
  * @chained: jumps that this job has made
  * @draws: draws and dispatches of this job, which were not executed
  * @regs: registers, if it is one for graphics or compute
+ * @deadline: when the job counts as hung, in jiffies
  * @why: why the job was ended, or NULL
  * @bounce: what is on its way from one page to another
  */
@@ -58,6 +59,7 @@ struct agm_engine {
 	unsigned int chained;
 	unsigned int draws;
 	struct agm_regs *regs;
+	unsigned long deadline;
 	const char *why;
 	u8 bounce[PAGE_SIZE];
 };
@@ -66,6 +68,7 @@ struct agm_engine *agm_engine_create(struct agm_ring *ring);
 void agm_engine_free(struct agm_engine *e);
 int agm_engine_run(struct agm_engine *e, struct agm_job *job);
 int agm_engine_bad(struct agm_engine *e, const char *why);
+int agm_engine_alive(struct agm_engine *e);
 
 /* agm_access.c */
 int agm_read(struct agm_engine *e, u64 va, void *to, size_t size);

@@ -8,7 +8,8 @@
  * written.
  *
  * An engine that waits for a value in memory (POLL_REGMEM, WAIT_REG_MEM) looks again every
- * millisecond, and gives up after agm_lockup_ms: the job has hung, and its context is guilty.
+ * millisecond.  A job that takes longer than agm_lockup_ms, waiting or not, has hung: it is ended,
+ * and its context is guilty.
  */
 
 #include <linux/delay.h>
@@ -24,9 +25,9 @@
 #include "agm_job.h"
 #include "agm_ring.h"
 
-static unsigned int agm_lockup_ms = 10000;
+static unsigned int agm_lockup_ms = 30000;
 module_param_named(lockup_ms, agm_lockup_ms, uint, 0644);
-MODULE_PARM_DESC(lockup_ms, "How long an engine waits for a value in memory");
+MODULE_PARM_DESC(lockup_ms, "How long a job may take");
 
 struct agm_engine *agm_engine_create(struct agm_ring *ring)
 {
@@ -59,6 +60,17 @@ int agm_engine_bad(struct agm_engine *e, const char *why)
 	return -EINVAL;
 }
 
+/* Whether the job may go on; asked now and then by all that takes long. */
+int agm_engine_alive(struct agm_engine *e)
+{
+	cond_resched();
+	if (READ_ONCE(e->ring->stopping))
+		return agm_engine_bad(e, "the device is gone");
+	if (time_after(jiffies, e->deadline))
+		return agm_engine_bad(e, "it takes too long");
+	return 0;
+}
+
 static void agm_engine_report(struct agm_engine *e)
 {
 	struct agm_ib *ib = agm_ib_current(e);
@@ -89,6 +101,7 @@ int agm_engine_run(struct agm_engine *e, struct agm_job *job)
 	e->why = NULL;
 	e->chained = 0;
 	e->draws = 0;
+	e->deadline = jiffies + msecs_to_jiffies(READ_ONCE(agm_lockup_ms));
 	for (i = 0; i < job->num_ibs && !ret; i++) {
 		e->depth = 0;
 		agm_ib_start(&e->ib[0], job->ibs[i].va, job->ibs[i].dwords);
@@ -190,7 +203,6 @@ bool agm_compare(u32 func, u32 value, u32 ref)
 
 int agm_poll_memory(struct agm_engine *e, u64 va, u32 func, u32 ref, u32 mask)
 {
-	unsigned long end = jiffies + msecs_to_jiffies(READ_ONCE(agm_lockup_ms));
 	u32 value;
 	int ret;
 
@@ -198,10 +210,9 @@ int agm_poll_memory(struct agm_engine *e, u64 va, u32 func, u32 ref, u32 mask)
 		ret = agm_read(e, va, &value, sizeof(value));
 		if (ret || agm_compare(func, value & mask, ref))
 			return ret;
-		if (READ_ONCE(e->ring->stopping))
-			return agm_engine_bad(e, "the device is gone");
-		if (time_after(jiffies, end))
-			return agm_engine_bad(e, "it waits for a value that does not come");
+		ret = agm_engine_alive(e);
+		if (ret)
+			return ret;
 		usleep_range(1000, 2000);
 	}
 }

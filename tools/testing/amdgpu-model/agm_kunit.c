@@ -149,7 +149,7 @@ static void agm_test_va_range(struct kunit *test)
 struct agm_vm_test {
 	struct agm_device dev;
 	struct agm_vm *vm;
-	struct agm_job jobs[2];
+	struct agm_job *jobs[2];
 };
 
 static int agm_vm_test_init(struct kunit *test)
@@ -163,6 +163,10 @@ static int agm_vm_test_init(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, t->dev.wq);
 	t->vm = agm_vm_create(&t->dev);
 	KUNIT_ASSERT_NOT_NULL(test, t->vm);
+	t->jobs[0] = kunit_kzalloc(test, sizeof(struct agm_job), GFP_KERNEL);
+	t->jobs[1] = kunit_kzalloc(test, sizeof(struct agm_job), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, t->jobs[0]);
+	KUNIT_ASSERT_NOT_NULL(test, t->jobs[1]);
 	test->priv = t;
 	return 0;
 }
@@ -204,19 +208,19 @@ static void agm_test_vm_versions(struct kunit *test)
 	struct dma_fence *fence = NULL;
 
 	agm_test_map(test, 10, 19);
-	agm_vm_job_begin(t->vm, &t->jobs[0]);
+	agm_vm_job_begin(t->vm, t->jobs[0]);
 	KUNIT_ASSERT_EQ(test, agm_vm_unmap(t->vm, NULL, 10, &fence), 0);
 	KUNIT_ASSERT_NOT_NULL(test, fence);
-	agm_vm_job_begin(t->vm, &t->jobs[1]);
-	KUNIT_EXPECT_TRUE(test, agm_test_has(test, t->jobs[0].version, 15));
-	KUNIT_EXPECT_FALSE(test, agm_test_has(test, t->jobs[1].version, 15));
+	agm_vm_job_begin(t->vm, t->jobs[1]);
+	KUNIT_EXPECT_TRUE(test, agm_test_has(test, t->jobs[0]->version, 15));
+	KUNIT_EXPECT_FALSE(test, agm_test_has(test, t->jobs[1]->version, 15));
 	/* The younger job ends first, and changes nothing. */
-	agm_vm_job_end(t->vm, &t->jobs[1]);
+	agm_vm_job_end(t->vm, t->jobs[1]);
 	KUNIT_EXPECT_FALSE(test, dma_fence_is_signaled(fence));
-	KUNIT_EXPECT_TRUE(test, agm_test_has(test, t->jobs[0].version, 15));
-	agm_vm_job_end(t->vm, &t->jobs[0]);
+	KUNIT_EXPECT_TRUE(test, agm_test_has(test, t->jobs[0]->version, 15));
+	agm_vm_job_end(t->vm, t->jobs[0]);
 	KUNIT_EXPECT_TRUE(test, dma_fence_is_signaled(fence));
-	KUNIT_EXPECT_FALSE(test, agm_test_has(test, t->jobs[0].version, 15));
+	KUNIT_EXPECT_FALSE(test, agm_test_has(test, t->jobs[0]->version, 15));
 	dma_fence_put(fence);
 }
 

@@ -210,8 +210,8 @@ int agm_pm4_run(struct agm_engine *e)
 			e->depth--;
 		else
 			break;
-		if (READ_ONCE(e->ring->stopping))
-			return agm_engine_bad(e, "the device is gone");
+		if (!ret)
+			ret = agm_engine_alive(e);
 	}
 	return ret;
 }

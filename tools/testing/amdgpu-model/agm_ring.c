@@ -9,7 +9,9 @@
  *
  * Time is controllable: a ring whose bit is set in agm_device.hold takes no job.  Jobs that are
  * held are in flight for all purposes: their fences are in reservations, their mappings stay, also
- * when the process that submitted them is dead.
+ * when the process that submitted them is dead:
+ * the real driver cancels what a killed process has not got to the hardware yet, the model
+ * cancels nothing, which is the worse case for who waits.
  *
  * The end of a job is on the path to a fence, so from there until all is signalled no memory is
  * allocated and no lock taken under which others do; lockdep knows by

@@ -70,7 +70,10 @@ int agm_sdma_run(struct agm_engine *e)
 {
 	int ret = 0;
 
-	while (agm_ib_left(e) && !ret)
+	while (agm_ib_left(e) && !ret) {
 		ret = agm_sdma_packet(e);
+		if (!ret)
+			ret = agm_engine_alive(e);
+	}
 	return ret;
 }

@@ -242,6 +242,24 @@ TEST_F(share, metadata_and_size_of_an_import)
 	EXPECT_EQ(-EINVAL, agt_ioctl(self->t.fd, DRM_IOCTL_AMDGPU_GEM_METADATA, &metadata));
 }
 
+TEST_F(share, mmap_of_an_import)
+{
+	uint8_t *mem;
+	struct agt_bo bo;
+	int fd = make_udmabuf(&mem);
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, import(&self->t, fd, &bo));
+	ASSERT_EQ(0, agt_bo_map_cpu(&self->t, &bo));
+	((uint8_t *)bo.cpu)[0] = 0x5a;
+	EXPECT_EQ(0x5a, mem[SIZE - AGT_PAGE]);
+	/* The mapping outlives the object. */
+	ASSERT_EQ(0, agt_gem_close(self->t.fd, bo.handle));
+	mem[SIZE - AGT_PAGE] = 0x5b;
+	EXPECT_EQ(0x5b, ((uint8_t *)bo.cpu)[0]);
+	munmap(bo.cpu, SIZE);
+}
+
 TEST_F(share, export_and_mmap)
 {
 	struct agt other;

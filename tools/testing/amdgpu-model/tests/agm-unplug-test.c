@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -38,6 +39,42 @@ static bool comes_back(void)
 		usleep(1000);
 	}
 	return false;
+}
+
+/* With a submission that waits for a place behind 32 others. */
+TEST(unplug_with_a_full_ring)
+{
+	struct agt_submit s = { .ip = AGT_SDMA };
+	int status, i;
+	struct agt t;
+	pid_t child;
+
+	ASSERT_EQ(0, agt_open(&t));
+	ASSERT_EQ(0, agt_hold(AGT_HOLD_ALL));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		int ret = 0;
+
+		agt_close(&t);
+		if (agt_open(&t))
+			_exit(1);
+		agt_start(&t);
+		AGT_EMIT(&t, 0);
+		for (i = 0; i < 33 && !ret; i++)
+			ret = agt_submit(&t, &s);
+		_exit(i == 33 && ret == -ENODEV ? 0 : 2);
+	}
+	for (i = 0; i < 10000 && agt_pending("sdma0") < 32; i++)
+		usleep(1000);
+	ASSERT_EQ(32, agt_pending("sdma0"));
+	usleep(50000);
+	ASSERT_EQ(0, put(FUNCTION));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	agt_close(&t);
+	ASSERT_EQ(0, put("/sys/bus/pci/rescan"));
+	ASSERT_TRUE(comes_back());
 }
 
 TEST(unplug)

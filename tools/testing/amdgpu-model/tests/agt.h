@@ -145,6 +145,7 @@ int agt_hold(uint32_t mask);
 int agt_step(uint32_t jobs);
 int agt_pending(const char *ring);
 int64_t agt_stat(const char *name);
+int agt_lockup(uint32_t ms);
 int agt_limit(const char *pool, uint64_t bytes);
 
 #endif /* AGT_H */

@@ -67,6 +67,18 @@ int64_t agt_stat(const char *name)
 	return get(FOLDER "stats", name);
 }
 
+/* How long a job may take. */
+int agt_lockup(uint32_t ms)
+{
+	FILE *file = fopen("/sys/module/amdgpu_model/parameters/lockup_ms", "we");
+	int ret;
+
+	if (!file)
+		return -errno;
+	ret = fprintf(file, "%u", ms) < 0 ? -EIO : 0;
+	return fclose(file) && !ret ? -errno : ret;
+}
+
 /* "vram" or "gtt": bytes, 0 for all. */
 int agt_limit(const char *pool, uint64_t bytes)
 {
