@@ -235,6 +235,45 @@ TEST_F(userptr, unmap_waits_for_jobs)
 	EXPECT_TRUE(all(self->ours.cpu, SIZE, 0x22));
 }
 
+struct submitter {
+	struct agt *t;
+	struct agt_submit s;
+	int ret;
+};
+
+static void *submit(void *arg)
+{
+	struct submitter *u = arg;
+
+	u->ret = agt_submit(u->t, &u->s);
+	return NULL;
+}
+
+/* A submission has found the pages, and waits for a place in the ring when they go. */
+TEST_F(userptr, unmapped_during_submission)
+{
+	struct submitter u = { .t = &self->t,
+			       .s = { .ip = AGT_SDMA, .bos = self->bos, .num_bos = 2 } };
+	struct agt_submit nothing = { .ip = AGT_SDMA };
+	struct unmapper v = { .mem = self->mem };
+	pthread_t submitting, unmapping;
+	int i;
+
+	ASSERT_EQ(0, agt_hold(AGT_HOLD_ALL));
+	AGT_EMIT(&self->t, 0);
+	for (i = 0; i < 32; i++)
+		ASSERT_EQ(0, agt_submit(&self->t, &nothing));
+	ASSERT_EQ(0, pthread_create(&submitting, NULL, submit, &u));
+	usleep(100000);
+	ASSERT_EQ(0, pthread_create(&unmapping, NULL, unmap, &v));
+	usleep(100000);
+	ASSERT_EQ(0, agt_hold(0));
+	ASSERT_EQ(0, pthread_join(submitting, NULL));
+	ASSERT_EQ(0, pthread_join(unmapping, NULL));
+	/* It has found out, and has looked again. */
+	EXPECT_EQ(-EFAULT, u.ret);
+}
+
 /* The parent's memory stays the parent's after fork(), whoever writes first. */
 TEST_F(userptr, fork)
 {

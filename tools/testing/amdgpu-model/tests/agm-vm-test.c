@@ -150,6 +150,26 @@ TEST_F(vm, unmap_between_jobs)
 	EXPECT_EQ(0x33, BYTE(self->b, 0));
 }
 
+/* The older job still has the mapping; the younger one, on another ring, does not. */
+TEST_F(vm, unmap_with_an_older_job_held)
+{
+	struct agt_submit older = { .ip = AGT_SDMA, .bos = self->bos, .num_bos = 2 };
+	struct agt_submit younger = older;
+
+	younger.ring = 1;
+	ASSERT_EQ(0, agt_ctx_create(&self->t, &younger.ctx));
+	ASSERT_EQ(0, agt_hold(AGT_HOLD_SDMA0));
+	agt_sdma_copy(&self->t, B, A, 64);
+	ASSERT_EQ(0, agt_submit(&self->t, &older));
+	ASSERT_EQ(0, agt_unmap(&self->t, &self->b));
+	ASSERT_EQ(0, agt_submit(&self->t, &younger));
+	EXPECT_EQ(-ENODATA, agt_wait(&self->t, &younger, AGT_TIMEOUT_MS));
+	EXPECT_EQ(0x22, BYTE(self->b, 0));
+	ASSERT_EQ(0, agt_hold(0));
+	EXPECT_EQ(0, agt_wait(&self->t, &older, AGT_TIMEOUT_MS));
+	EXPECT_EQ(0x11, BYTE(self->b, 0));
+}
+
 /* Another object at the same address: each job writes to the one of its time. */
 TEST_F(vm, replace_between_jobs)
 {
