@@ -12,10 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <drm_mode.h>
 #include <linux/dma-buf.h>
 #include <linux/udmabuf.h>
-#include <vgem_drm.h>
 
 #include "kselftest_harness.h"
 
@@ -318,60 +316,29 @@ TEST_F(share, implicit_synchronisation)
 	agt_close(&other);
 }
 
-static int open_vgem(void)
-{
-	char path[64], name[16];
-	int nr, fd;
-
-	for (nr = 128; nr < 136; nr++) {
-		struct drm_version version = { .name = name, .name_len = sizeof(name) - 1 };
-
-		snprintf(path, sizeof(path), "/dev/dri/renderD%d", nr);
-		memset(name, 0, sizeof(name));
-		fd = open(path, O_RDWR | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		if (!agt_ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, "vgem"))
-			return fd;
-		close(fd);
-	}
-	return -ENODEV;
-}
-
 /* An object of vgem, with a writer of its own: our job waits for that one. */
 TEST_F(share, vgem)
 {
-	int vgem = open("/dev/dri/card0", O_RDWR | O_CLOEXEC), node = open_vgem();
-	struct drm_mode_create_dumb dumb = { .width = SIZE / 4, .height = 1, .bpp = 32 };
-	struct drm_prime_handle prime = { .flags = DRM_CLOEXEC | DRM_RDWR };
-	struct drm_vgem_fence_attach attach = { .flags = VGEM_FENCE_WRITE };
-	struct drm_vgem_fence_signal signal = { 0 };
+	struct agt_vgem vgem;
 	struct agt_submit s = { .ip = AGT_SDMA, .num_bos = 1 };
 	uint32_t *mem;
 	struct agt_bo bo;
 
-	ASSERT_LE(0, node);
-	ASSERT_LE(0, vgem);
-	ASSERT_EQ(0, agt_ioctl(vgem, DRM_IOCTL_MODE_CREATE_DUMB, &dumb));
-	prime.handle = dumb.handle;
-	ASSERT_EQ(0, agt_ioctl(vgem, DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime));
-	mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, prime.fd, 0);
+	ASSERT_EQ(0, agt_vgem_create(&vgem, SIZE));
+	mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, vgem.dmabuf, 0);
 	ASSERT_NE(MAP_FAILED, (void *)mem);
-	ASSERT_EQ(0, import(&self->t, prime.fd, &bo));
+	ASSERT_EQ(0, import(&self->t, vgem.dmabuf, &bo));
 	s.bos = &bo.handle;
 	agt_sdma_fill(&self->t, AGT_VA, 0x77777777, SIZE);
-	attach.handle = dumb.handle;
-	ASSERT_EQ(0, agt_ioctl(vgem, DRM_IOCTL_VGEM_FENCE_ATTACH, &attach));
+	ASSERT_EQ(0, agt_vgem_attach_fence(&vgem));
 	ASSERT_EQ(0, agt_submit(&self->t, &s));
 	EXPECT_EQ(-ETIME, agt_wait(&self->t, &s, 50));
 	EXPECT_EQ(0, mem[0]);
-	signal.fence = attach.out_fence;
-	ASSERT_EQ(0, agt_ioctl(vgem, DRM_IOCTL_VGEM_FENCE_SIGNAL, &signal));
+	ASSERT_EQ(0, agt_vgem_signal_fence(&vgem));
 	ASSERT_EQ(0, agt_wait(&self->t, &s, AGT_TIMEOUT_MS));
 	EXPECT_EQ(0x77777777, mem[0]);
 	EXPECT_EQ(0x77777777, mem[SIZE / 4 - 1]);
-	close(node);
-	close(vgem);
+	close(vgem.fd);
 }
 
 TEST_F(share, always_valid_is_not_exported)

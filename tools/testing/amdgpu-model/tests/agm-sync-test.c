@@ -161,6 +161,25 @@ TEST_F(sync, blocked_context)
 	EXPECT_EQ(0, agt_wait(&self->t, &blocked, AGT_TIMEOUT_MS));
 }
 
+/* But within a context jobs of a ring run in their order. */
+TEST_F(sync, order_in_a_context)
+{
+	struct agt_submit gate = self->s, first = self->s, second = self->s;
+
+	ASSERT_EQ(0, agt_syncobj(&self->t, &gate.out));
+	gate.ring = 1;
+	first.in = gate.out;
+	agt_sdma_fill(&self->t, A, 7, 4);
+	ASSERT_EQ(0, agt_hold(AGT_HOLD_SDMA1));
+	ASSERT_EQ(0, agt_submit(&self->t, &gate));
+	ASSERT_EQ(0, agt_submit(&self->t, &first));
+	ASSERT_EQ(0, agt_submit(&self->t, &second));
+	EXPECT_EQ(-ETIME, agt_wait(&self->t, &second, 50));
+	ASSERT_EQ(0, agt_hold(0));
+	EXPECT_EQ(0, agt_wait(&self->t, &second, AGT_TIMEOUT_MS));
+	EXPECT_EQ(0, agt_wait(&self->t, &first, 0));
+}
+
 static int to_handle(struct agt *t, struct agt_submit *s, uint32_t what, uint32_t *handle)
 {
 	union drm_amdgpu_fence_to_handle args = { .in = { .fence = { .ctx_id = t->ctx,

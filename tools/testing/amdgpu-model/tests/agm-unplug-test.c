@@ -77,6 +77,35 @@ TEST(unplug_with_a_full_ring)
 	ASSERT_TRUE(comes_back());
 }
 
+/* With a job that waits for another driver, which takes its time. */
+TEST(unplug_with_a_foreign_fence)
+{
+	struct agt_submit s = { .ip = AGT_SDMA, .num_bos = 1 };
+	struct agt_vgem vgem;
+	uint32_t handle;
+	uint64_t start;
+	struct agt t;
+
+	ASSERT_EQ(0, agt_open(&t));
+	ASSERT_EQ(0, agt_vgem_create(&vgem, SIZE));
+	ASSERT_EQ(0, agt_vgem_attach_fence(&vgem));
+	ASSERT_EQ(0, agt_import(&t, vgem.dmabuf, &handle));
+	s.bos = &handle;
+	agt_start(&t);
+	AGT_EMIT(&t, 0);
+	ASSERT_EQ(0, agt_submit(&t, &s));
+	EXPECT_EQ(-ETIME, agt_wait(&t, &s, 20));
+	start = agt_now();
+	ASSERT_EQ(0, put(FUNCTION));
+	EXPECT_GT(5000000000ull, agt_now() - start);
+	EXPECT_EQ(0, agt_vgem_signal_fence(&vgem));
+	agt_close(&t);
+	close(vgem.dmabuf);
+	close(vgem.fd);
+	ASSERT_EQ(0, put("/sys/bus/pci/rescan"));
+	ASSERT_TRUE(comes_back());
+}
+
 TEST(unplug)
 {
 	struct agt_submit s = { .ip = AGT_SDMA, .num_bos = 1 },

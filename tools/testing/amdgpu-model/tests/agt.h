@@ -140,6 +140,25 @@ int agt_syncobj(struct agt *t, uint32_t *handle);
 int agt_syncobj_wait(struct agt *t, uint32_t handle, uint64_t point, int timeout_ms);
 uint64_t agt_now(void);
 
+/**
+ * struct agt_vgem - a buffer of another driver
+ * @fd: its device
+ * @handle: GEM handle there
+ * @dmabuf: the buffer
+ * @fence: of a writer
+ */
+struct agt_vgem {
+	int fd;
+	uint32_t handle;
+	int dmabuf;
+	uint32_t fence;
+};
+
+/* agt_vgem.c */
+int agt_vgem_create(struct agt_vgem *v, uint32_t size);
+int agt_vgem_attach_fence(struct agt_vgem *v);
+int agt_vgem_signal_fence(struct agt_vgem *v);
+
 /* agt_debugfs.c */
 int agt_hold(uint32_t mask);
 int agt_step(uint32_t jobs);
