@@ -160,7 +160,7 @@ test-venus: venus
 
 ## test-amdgpu: the software amdgpu, by itself and with programs of others
 test-amdgpu: amdgpu
-	$(Q)tools/testing/run-amdgpu-tests
+	$(Q)tools/testing/run/run-amdgpu-tests
 
 ## test-mutants: break the driver on purpose, and expect tests to fail
 test-mutants: $(call built,kernel host tools)
