@@ -3,46 +3,25 @@
  * guest_memory: guest-physical ranges to places in RAM files, checked
  *
  * The front end (the VMM) describes guest RAM as regions, each a window of a
- * file.  A struct ram_file is one such file, identified by (device, inode) and
- * mapped once, however many regions name it.  A struct run is a piece of a
- * ram_file; it holds a reference, so that what a resource is made of stays
- * mapped when the front end changes the table.
+ * file (see ram_file.h).  What a resource is made of stays mapped when the front
+ * end changes the table.
  *
  * Nothing here knows a VMM, vhost-user or virtio-gpu type.
  *
  * Threads: one thread sets the table, and it alone may use what is said to be
  * borrowed.  Everything else can be called by any.
- * Reference counts of ram_files are atomic: runs may be put by any thread.
  */
 #ifndef GUEST_MEMORY_H
 #define GUEST_MEMORY_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "memory/ram_file.h"
+
 #define GUEST_MEMORY_MAX_REGIONS 64
 
-struct ram_file;
 struct guest_memory;
-
-/**
- * struct run - contiguous bytes of one RAM file
- * @file: holds a reference if the run is owned (see run_list)
- * @offset: bytes from the start of the file
- * @length: bytes, not 0
- */
-struct run {
-	struct ram_file *file;
-	uint64_t offset;
-	uint64_t length;
-};
-
-/* Whether @next starts in the same file where @run ends. */
-static inline bool run_continues(const struct run *run, const struct run *next)
-{
-	return run->file == next->file && run->offset + run->length == next->offset;
-}
 
 /**
  * struct guest_region - one region as the front end describes it
@@ -98,13 +77,6 @@ void *guest_memory_user_pointer(struct guest_memory *gm, uint64_t user_addr, uin
 int guest_memory_read(struct guest_memory *gm, uint64_t addr, void *to, size_t len);
 int guest_memory_write(struct guest_memory *gm, uint64_t addr, const void *from, size_t len);
 
-/*
- * Make sure that every page of @run exists and is mapped here, writable: RAM
- * that the guest never touched may not be there, and if its file system is full
- * an access is a SIGBUS.  -ENOMEM: a page cannot be had.  Kernels before 5.14
- * cannot do it; then 0, and all is as if it had not been asked.
- */
-int guest_memory_populate(const struct run *run);
 /* Bytes of guest memory, regions of the same file counted as often as they are there. */
 uint64_t guest_memory_bytes(struct guest_memory *gm);
 
@@ -121,12 +93,5 @@ unsigned int guest_memory_files(struct guest_memory *gm, struct ram_file **files
 struct ram_file *guest_memory_file(const struct guest_memory *gm, unsigned int index);
 /* How many tables were set, this one included. */
 uint64_t guest_memory_generation(struct guest_memory *gm);
-
-/* The run's first byte in this process. */
-void *run_pointer(const struct run *run);
-/* The descriptor of the file (borrowed), for views such as udmabuf. */
-int ram_file_fd(const struct ram_file *file);
-struct ram_file *ram_file_get(struct ram_file *file);
-void ram_file_put(struct ram_file *file);
 
 #endif /* GUEST_MEMORY_H */
