@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "gpu/gpu_thread.h"
+#include "memory/bus_fault.h"
 #include "memory/guest_memory.h"
 #include "options.h"
 #include "util/log.h"
@@ -216,6 +217,9 @@ static int serve(const struct options *options, int output)
 		return EXIT_RUNTIME;
 	}
 	raise_descriptor_limit();
+	if (bus_fault_install())
+		log_error("SIGBUS: %s; guest RAM that is taken away ends this program",
+			  strerror(errno));
 	gm = guest_memory_new();
 	server = gm ? vhost_user_server_new(gm, options->reset_timeout * 1000) : NULL;
 	if (!server) {

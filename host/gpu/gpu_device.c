@@ -25,6 +25,8 @@
 #include "gpu/gpu_internal.h"
 #include "gpu/host_visible.h"
 #include "gpu/userptr.h"
+#include "memory/bus_fault.h"
+#include "memory/guest_memory.h"
 #include "memory/release.h"
 #include "memory/view_udmabuf.h"
 #include "util/log.h"
@@ -347,6 +349,7 @@ static int add_renderers(struct gpu_device *dev)
 
 static int open_events(struct gpu_device *dev)
 {
+	struct epoll_event event = { .events = EPOLLIN };
 	int err;
 
 	dev->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -354,7 +357,17 @@ static int open_events(struct gpu_device *dev)
 		return -errno;
 	err = gpu_fault_open(dev);
 	if (err)
-		close(dev->epoll);
+		goto err_close;
+	if (bus_fault_fd() >= 0 && epoll_ctl(dev->epoll, EPOLL_CTL_ADD, bus_fault_fd(), &event)) {
+		err = -errno;
+		goto err_fault;
+	}
+	return 0;
+
+err_fault:
+	gpu_fault_close(dev);
+err_close:
+	close(dev->epoll);
 	return err;
 }
 
@@ -504,6 +517,9 @@ void gpu_device_dispatch(struct gpu_device *dev)
 	if (dev->release)
 		release_dispatch(dev->release);
 	gpu_fault_dispatch(dev);
+	/* Says so once for each file; what is lost is lost. */
+	bus_fault_clear();
+	guest_memory_damaged(dev->gm);
 }
 
 uint64_t gpu_device_host_visible(const struct gpu_device *dev)

@@ -105,8 +105,12 @@ uint32_t userptr_append_range(struct userptr_core *core, struct run_list *list, 
 	for (i = 0; i < nr && ret == OK; i++) {
 		size_t before = list->nr;
 
-		/* Now, when it can be refused: later a job would die of it. */
-		if (guest_memory_populate(&pieces[i]) || run_list_append(list, &pieces[i]))
+		/*
+		 * What would be read there may not be what the guest has written, and later
+		 * a job would find that a page cannot be had.
+		 */
+		if (ram_file_damaged(pieces[i].file) || guest_memory_populate(&pieces[i]) ||
+		    run_list_append(list, &pieces[i]))
 			ret = ERR_OUT_OF_MEMORY;
 		core->total_runs += list->nr - before;
 		if (ret == OK &&

@@ -19,8 +19,8 @@
  *	INVALID_RESOURCE_ID	id 0, in use (CREATE); unknown, not half-built (ADD);
  *				unknown (DESTROY)
  *	ERR_LIMIT		size, bound, entries or runs beyond what the device takes
- *	OUT_OF_MEMORY		the process is out of memory, or guest RAM that was never
- *				touched cannot be had
+ *	OUT_OF_MEMORY		the process is out of memory, guest RAM that was never
+ *				touched cannot be had, or it is damaged
  *	ERR_UNSUPPORTED		RDONLY where the device does not offer it
  *	INVALID_PARAMETER	everything else that is wrong with the request: more
  *				entries than its own bound, entries behind the last byte

@@ -10,10 +10,13 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "memory/guest_memory.h"
+#include "util/log.h"
 
 /**
  * struct region - one region of the table
@@ -441,6 +444,44 @@ unsigned int guest_memory_files(struct guest_memory *gm, struct ram_file **files
 struct ram_file *guest_memory_file(const struct guest_memory *gm, unsigned int index)
 {
 	return index < gm->nr ? gm->regions[index].file : NULL;
+}
+
+static void report_damage(struct ram_file *file)
+{
+	char path[64], name[128];
+	ssize_t len;
+
+	if (atomic_exchange(&file->reported, true))
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file->fd);
+	len = readlink(path, name, sizeof(name) - 1);
+	name[len < 0 ? 0 : len] = 0;
+	log_error("guest RAM in '%s' is damaged: part of it was not there when it was needed, "
+		  "because the file was truncated or its file system is full; nothing new is "
+		  "made of it",
+		  name);
+}
+
+/**
+ * guest_memory_damaged() - whether part of guest RAM is lost
+ * @gm: the table
+ *
+ * Return: true if so.
+ */
+bool guest_memory_damaged(struct guest_memory *gm)
+{
+	struct ram_file *files[GUEST_MEMORY_MAX_REGIONS];
+	unsigned int nr = guest_memory_files(gm, files);
+	bool damaged = false;
+
+	while (nr--) {
+		if (ram_file_damaged(files[nr])) {
+			damaged = true;
+			report_damage(files[nr]);
+		}
+		ram_file_put(files[nr]);
+	}
+	return damaged;
 }
 
 /**

@@ -14,6 +14,7 @@
 #ifndef GUEST_MEMORY_H
 #define GUEST_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -91,6 +92,11 @@ unsigned int guest_memory_files(struct guest_memory *gm, struct ram_file **files
  * the same file each name it.
  */
 struct ram_file *guest_memory_file(const struct guest_memory *gm, unsigned int index);
+/*
+ * Whether a file of the table is damaged (see ram_file_damaged()); the first time for
+ * each file that is logged.
+ */
+bool guest_memory_damaged(struct guest_memory *gm);
 /* How many tables were set, this one included. */
 uint64_t guest_memory_generation(struct guest_memory *gm);
 

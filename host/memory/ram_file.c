@@ -19,7 +19,12 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#include <linux/magic.h>
+
+#include "memory/bus_fault.h"
 
 /* The C library may be older than the kernel. */
 #ifndef MADV_POPULATE_WRITE
@@ -38,6 +43,17 @@ static struct ram_file *ram_file_find(const struct stat *st, uint64_t size)
 			return ram_file_get(file);
 	}
 	return NULL;
+}
+
+/* What a mapping of the file consists of: pages, or huge ones. */
+static size_t mapping_block(int fd)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	struct statfs fs;
+
+	if (!fstatfs(fd, &fs) && fs.f_type == HUGETLBFS_MAGIC && fs.f_bsize > 0)
+		return (size_t)fs.f_bsize;
+	return page;
 }
 
 static int ram_file_map(int fd, const struct stat *st, struct ram_file **out)
@@ -63,11 +79,18 @@ static int ram_file_map(int fd, const struct stat *st, struct ram_file **out)
 		err = -errno;
 		goto err_close;
 	}
+	file->fault = bus_fault_watch(file->base, file->size, mapping_block(file->fd));
+	if (file->fault < 0) {
+		err = -ENFILE;
+		goto err_unmap;
+	}
 	/* A core dump of this process must not carry the guest's RAM; best effort. */
 	(void)madvise(file->base, file->size, MADV_DONTDUMP);
 	*out = file;
 	return 0;
 
+err_unmap:
+	munmap(file->base, file->size);
 err_close:
 	close(file->fd);
 err_free:
@@ -146,9 +169,21 @@ void ram_file_put(struct ram_file *file)
 	LIST_REMOVE(file, link);
 	pthread_mutex_unlock(&ram_files_lock);
 
+	bus_fault_unwatch(file->fault);
 	munmap(file->base, file->size);
 	close(file->fd);
 	free(file);
+}
+
+/**
+ * ram_file_damaged() - whether something of it is lost
+ * @file: the file
+ *
+ * Return: true if so; it stays so.
+ */
+bool ram_file_damaged(const struct ram_file *file)
+{
+	return bus_fault_hit(file->fault);
 }
 
 /**

@@ -11,6 +11,7 @@
 #ifndef RAM_FILE_H
 #define RAM_FILE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -25,6 +26,8 @@
  * @size: bytes mapped, the size of the file at that time
  * @base: where they are
  * @refs: table entries and runs that point here
+ * @fault: see bus_fault_watch()
+ * @reported: that it is damaged was logged; for guest_memory.c
  */
 struct ram_file {
 	LIST_ENTRY(ram_file) link;
@@ -34,6 +37,8 @@ struct ram_file {
 	uint64_t size;
 	unsigned char *base;
 	uint64_t refs;
+	int fault;
+	atomic_bool reported;
 };
 
 /**
@@ -60,6 +65,11 @@ int ram_file_open(int fd, uint64_t end, struct ram_file **out);
 int ram_file_fd(const struct ram_file *file);
 struct ram_file *ram_file_get(struct ram_file *file);
 void ram_file_put(struct ram_file *file);
+/*
+ * Whether something of it was not there when it was needed, and zeroes are in its
+ * place for this process: it was truncated, or its file system is full.
+ */
+bool ram_file_damaged(const struct ram_file *file);
 
 /* The run's first byte in this process. */
 void *run_pointer(const struct run *run);
