@@ -109,7 +109,7 @@ uint32_t userptr_append_range(struct userptr_core *core, struct run_list *list, 
 		 * What would be read there may not be what the guest has written, and later
 		 * a job would find that a page cannot be had.
 		 */
-		if (ram_file_damaged(pieces[i].file) || guest_memory_populate(&pieces[i]) ||
+		if (ram_file_damaged(pieces[i].file) || run_populate(&pieces[i]) ||
 		    run_list_append(list, &pieces[i]))
 			ret = ERR_OUT_OF_MEMORY;
 		core->total_runs += list->nr - before;

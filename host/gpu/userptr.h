@@ -193,7 +193,7 @@ struct userptr_entry userptr_entry_at(const void *entries, uint32_t index);
 /*
  * The budget of runs, also for resources of other kinds.  Appends guest range
  * [addr, addr + len) to @list, with every page of it there (see
- * guest_memory_populate()), and charges the runs that the list grew by;
+ * run_populate()), and charges the runs that the list grew by;
  * @max_runs bounds the list.  What was appended before an error stays in the
  * list and is charged, so whatever comes back, userptr_drop_runs() is the way
  * to undo it.

@@ -8,7 +8,7 @@
  * Threads: all live ram_files are on one list, guarded by ram_files_lock, so that
  * a file that only runs still hold is found again when a new table names it.  The
  * last reference is dropped with that lock held; the others are atomic and need
- * none.
+ * none, as is the map of pages that are there.
  */
 #include "memory/ram_file.h"
 
@@ -45,15 +45,19 @@ static struct ram_file *ram_file_find(const struct stat *st, uint64_t size)
 	return NULL;
 }
 
+static size_t page_size(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
 /* What a mapping of the file consists of: pages, or huge ones. */
 static size_t mapping_block(int fd)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	struct statfs fs;
 
 	if (!fstatfs(fd, &fs) && fs.f_type == HUGETLBFS_MAGIC && fs.f_bsize > 0)
 		return (size_t)fs.f_bsize;
-	return page;
+	return page_size();
 }
 
 static int ram_file_map(int fd, const struct stat *st, struct ram_file **out)
@@ -72,12 +76,17 @@ static int ram_file_map(int fd, const struct stat *st, struct ram_file **out)
 		err = -errno;
 		goto err_free;
 	}
+	file->there = calloc((file->size / page_size() + 63) / 64 + 1, sizeof(*file->there));
+	if (!file->there) {
+		err = -ENOMEM;
+		goto err_close;
+	}
 	/* NORESERVE: the guest owns the memory, no swap is set aside for our view of it. */
 	file->base = mmap(NULL, file->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
 			  file->fd, 0);
 	if (file->base == MAP_FAILED) {
 		err = -errno;
-		goto err_close;
+		goto err_there;
 	}
 	file->fault = bus_fault_watch(file->base, file->size, mapping_block(file->fd));
 	if (file->fault < 0) {
@@ -91,6 +100,8 @@ static int ram_file_map(int fd, const struct stat *st, struct ram_file **out)
 
 err_unmap:
 	munmap(file->base, file->size);
+err_there:
+	free(file->there);
 err_close:
 	close(file->fd);
 err_free:
@@ -172,6 +183,7 @@ void ram_file_put(struct ram_file *file)
 	bus_fault_unwatch(file->fault);
 	munmap(file->base, file->size);
 	close(file->fd);
+	free(file->there);
 	free(file);
 }
 
@@ -208,20 +220,59 @@ void *run_pointer(const struct run *run)
 	return run->file->base + run->offset;
 }
 
+/* ---- pages that are there ---- */
+
+static bool page_is_there(const struct ram_file *file, uint64_t page)
+{
+	return atomic_load_explicit(&file->there[page / 64], memory_order_relaxed) >> page % 64 & 1;
+}
+
+static void pages_are_there(struct ram_file *file, uint64_t page, uint64_t end)
+{
+	while (page < end) {
+		uint64_t bits = end - page < 64 - page % 64 ? end - page : 64 - page % 64;
+		uint64_t mask = (bits == 64 ? 0 : UINT64_C(1) << bits) - 1;
+
+		atomic_fetch_or_explicit(&file->there[page / 64], mask << page % 64,
+					 memory_order_relaxed);
+		page += bits;
+	}
+}
+
+/* The first page from @page on, below @end, that may not be there; or @end. */
+static uint64_t next_missing(const struct ram_file *file, uint64_t page, uint64_t end)
+{
+	while (page < end && page_is_there(file, page)) {
+		bool whole = !(page % 64) &&
+			     !~atomic_load_explicit(&file->there[page / 64], memory_order_relaxed);
+
+		page += whole ? 64 : 1;
+	}
+	return page < end ? page : end;
+}
+
 /**
- * guest_memory_populate() - see the header
+ * run_populate() - see the header
  * @run: as resolved
  *
  * Return: 0 or -ENOMEM.
  */
-int guest_memory_populate(const struct run *run)
+int run_populate(const struct run *run)
 {
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	uintptr_t start = (uintptr_t)run_pointer(run);
-	uintptr_t end = start + run->length;
+	uint64_t size = page_size();
+	uint64_t page = run->offset / size, end = (run->offset + run->length - 1) / size + 1;
+	struct ram_file *file = run->file;
 
-	start &= ~(page - 1);
-	if (!madvise((void *)start, end - start, MADV_POPULATE_WRITE) || errno == EINVAL)
-		return 0;
-	return -ENOMEM;
+	while ((page = next_missing(file, page, end)) < end) {
+		uint64_t last = page + 1;
+
+		while (last < end && !page_is_there(file, last))
+			last++;
+		if (madvise(file->base + page * size, (last - page) * size, MADV_POPULATE_WRITE) &&
+		    errno != EINVAL)
+			return -ENOMEM;
+		pages_are_there(file, page, last);
+		page = last;
+	}
+	return 0;
 }

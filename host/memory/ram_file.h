@@ -26,6 +26,7 @@
  * @size: bytes mapped, the size of the file at that time
  * @base: where they are
  * @refs: table entries and runs that point here
+ * @there: a bit for each page: run_populate() has seen to it
  * @fault: see bus_fault_watch()
  * @reported: that it is damaged was logged; for guest_memory.c
  */
@@ -37,6 +38,7 @@ struct ram_file {
 	uint64_t size;
 	unsigned char *base;
 	uint64_t refs;
+	_Atomic uint64_t *there;
 	int fault;
 	atomic_bool reported;
 };
@@ -77,9 +79,11 @@ void *run_pointer(const struct run *run);
 /*
  * Make sure that every page of @run exists and is mapped here, writable: RAM
  * that the guest never touched may not be there, and if its file system is full
- * an access is a SIGBUS.  -ENOMEM: a page cannot be had.  Kernels before 5.14
- * cannot do it; then 0, and all is as if it had not been asked.
+ * an access is a SIGBUS.  That takes long, and is done once for each page: one that
+ * somebody takes away later is found by whoever needs it (see bus_fault.h).
+ * -ENOMEM: a page cannot be had.  Kernels before 5.14 cannot do it; then 0, and all
+ * is as if it had not been asked.
  */
-int guest_memory_populate(const struct run *run);
+int run_populate(const struct run *run);
 
 #endif /* RAM_FILE_H */

@@ -13,6 +13,9 @@
 #include "memory/guest_memory.h"
 #include "memory/run_list.h"
 
+/* Bytes that are populated before anybody is heard who wants to stop that. */
+#define SLICE (UINT64_C(64) << 20)
+
 /**
  * run_list_init() - an empty list
  * @list: needs run_list_destroy() once something was appended
@@ -144,4 +147,41 @@ void *run_list_piece(const struct run_list *list, uint64_t offset, uint64_t *len
 	skip = offset - (list->ends[low] - run->length);
 	*len = run->length - skip;
 	return (unsigned char *)run_pointer(run) + skip;
+}
+
+/**
+ * run_list_populate() - make sure that all pages are there
+ * @list: the list
+ * @stop: when this is true, leave it at that
+ *
+ * Return: 0, -ENOMEM or -ECANCELED.
+ */
+int run_list_populate(const struct run_list *list, const atomic_bool *stop)
+{
+	uint64_t since = 0;
+	size_t i;
+
+	for (i = 0; i < list->nr; i++) {
+		struct run left = list->runs[i];
+
+		while (left.length) {
+			struct run slice = left;
+			int err;
+
+			if (slice.length > SLICE - since)
+				slice.length = SLICE - since;
+			err = run_populate(&slice);
+			if (err)
+				return err;
+			left.offset += slice.length;
+			left.length -= slice.length;
+			since += slice.length;
+			if (since < SLICE)
+				continue;
+			since = 0;
+			if (atomic_load_explicit(stop, memory_order_relaxed))
+				return -ECANCELED;
+		}
+	}
+	return 0;
 }

@@ -11,6 +11,7 @@
 #ifndef RUN_LIST_H
 #define RUN_LIST_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,5 +48,10 @@ void run_list_destroy(struct run_list *list);
  * O(log runs).
  */
 void *run_list_piece(const struct run_list *list, uint64_t offset, uint64_t *len);
+/*
+ * Populate all of it (see run_populate()), a slice at a time; between slices *@stop is
+ * looked at.  0, -ENOMEM or -ECANCELED.  Nobody may change the list meanwhile.
+ */
+int run_list_populate(const struct run_list *list, const atomic_bool *stop);
 
 #endif /* RUN_LIST_H */

@@ -284,7 +284,7 @@ static void populates_what_is_not_there_yet(void **state)
 	assert_int_equal(allocated(fd), 0);
 	/* Not at page boundaries, as blobs may be: bytes of three pages. */
 	assert_int_equal(guest_memory_resolve(gm, PAGE + 100, 2 * PAGE, &run, 1), 1);
-	assert_int_equal(guest_memory_populate(&run), 0);
+	assert_int_equal(run_populate(&run), 0);
 	if (!can_populate()) {
 		finish(gm, fd, -1);
 		print_message("skipped: this kernel has no MADV_POPULATE_WRITE\n");
@@ -293,9 +293,42 @@ static void populates_what_is_not_there_yet(void **state)
 	assert_true(allocated(fd) >= 3 * PAGE);
 	/* What cannot be had, here behind the end of the file, is refused. */
 	assert_int_equal(ftruncate(fd, 2 * PAGE), 0);
-	assert_int_equal(guest_memory_populate(&run), -ENOMEM);
-	assert_int_equal(guest_memory_resolve(gm, PAGE, PAGE, &run, 1), 1);
-	assert_int_equal(guest_memory_populate(&run), 0);
+	assert_int_equal(guest_memory_resolve(gm, 3 * PAGE, 2 * PAGE, &run, 1), 1);
+	assert_int_equal(run_populate(&run), -ENOMEM);
+	assert_int_equal(run_populate(&run), -ENOMEM);
+	assert_int_equal(guest_memory_resolve(gm, 0, 2 * PAGE, &run, 1), 1);
+	assert_int_equal(run_populate(&run), 0);
+	finish(gm, fd, -1);
+}
+
+/* It takes most of the time of a registration, so no page is asked for twice. */
+static void populates_a_page_once(void **state)
+{
+	struct guest_memory *gm = guest_memory_new();
+	int fd = memfd_create("ram", MFD_CLOEXEC);
+	struct guest_region r = region(0, 300 * PAGE, 0x1000, 0, fd);
+	struct run run;
+
+	(void)state;
+	if (!can_populate()) {
+		print_message("skipped: this kernel has no MADV_POPULATE_WRITE\n");
+		skip();
+	}
+	assert_int_equal(ftruncate(fd, 300 * PAGE), 0);
+	assert_int_equal(guest_memory_set(gm, &r, 1), 0);
+	/* Over two borders of what a word of the map has. */
+	assert_int_equal(guest_memory_resolve(gm, 60 * PAGE, 100 * PAGE, &run, 1), 1);
+	assert_int_equal(run_populate(&run), 0);
+	assert_int_equal(allocated(fd), 100 * PAGE);
+	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 300 * PAGE),
+			 0);
+	assert_int_equal(allocated(fd), 0);
+	assert_int_equal(run_populate(&run), 0);
+	assert_int_equal(allocated(fd), 0);
+	/* Those around it and nothing else. */
+	assert_int_equal(guest_memory_resolve(gm, 0, 300 * PAGE, &run, 1), 1);
+	assert_int_equal(run_populate(&run), 0);
+	assert_int_equal(allocated(fd), 200 * PAGE);
 	finish(gm, fd, -1);
 }
 
@@ -384,6 +417,7 @@ int main(void)
 		cmocka_unit_test(refuses_bad_tables),
 		cmocka_unit_test(refuses_a_file_that_cannot_be_written),
 		cmocka_unit_test(populates_what_is_not_there_yet),
+		cmocka_unit_test(populates_a_page_once),
 		cmocka_unit_test(counts_its_bytes),
 		cmocka_unit_test(an_empty_table_holds_nothing),
 		cmocka_unit_test(the_file_descriptor_is_our_own),

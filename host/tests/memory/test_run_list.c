@@ -9,9 +9,13 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "memory/guest_memory.h"
@@ -212,6 +216,46 @@ static void references_are_put_by_any_thread(void **state)
 	finish(NULL, a, b);
 }
 
+static uint64_t blocks(int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+/* A slice of 64 MiB at least, and then whoever wants to stop it is heard. */
+static void populating_stops_when_told(void **state)
+{
+	struct guest_memory *gm = guest_memory_new();
+	const uint64_t slice = 64ull << 20;
+	int fd = memfd_create("ram", MFD_CLOEXEC);
+	struct guest_region r = region(0, 2 * slice, 0x1000, 0, fd);
+	atomic_bool stop = true;
+	struct run_list list;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, (off_t)(2 * slice)), 0);
+	assert_int_equal(guest_memory_set(gm, &r, 1), 0);
+	run_list_init(&list);
+	/* In two pieces, so that a slice is of both. */
+	append(&list, gm, slice / 2 + PAGE, slice);
+	append(&list, gm, 0, slice / 2);
+	assert_int_equal(run_list_populate(&list, &stop), -ECANCELED);
+	if (blocks(fd) == 0) {
+		print_message("skipped: this kernel has no MADV_POPULATE_WRITE\n");
+		run_list_destroy(&list);
+		finish(gm, fd, -1);
+		skip();
+	}
+	assert_int_equal(blocks(fd), slice);
+	atomic_store(&stop, false);
+	assert_int_equal(run_list_populate(&list, &stop), 0);
+	assert_int_equal(blocks(fd), slice + slice / 2);
+	run_list_destroy(&list);
+	finish(gm, fd, -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -222,6 +266,7 @@ int main(void)
 		cmocka_unit_test(run_list_is_refused_empty_and_endless_runs),
 		cmocka_unit_test(run_list_trims),
 		cmocka_unit_test(references_are_put_by_any_thread),
+		cmocka_unit_test(populating_stops_when_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
