@@ -36,6 +36,20 @@ uint64_t quota_left(const struct quota *quota)
 	return quota->used < quota->max ? quota->max - quota->used : 0;
 }
 
+/* Count a refusal; whether it is to be logged, and how many there were since the last line. */
+static bool count_refusal(struct quota *quota, uint64_t *times)
+{
+	uint64_t now = clock_ms();
+
+	quota->refused++;
+	if (now < quota->silent_until)
+		return false;
+	quota->silent_until = now + LOG_MS;
+	*times = quota->refused - quota->logged;
+	quota->logged = quota->refused;
+	return true;
+}
+
 /**
  * quota_refuse() - something does not fit
  * @quota: in what
@@ -43,17 +57,13 @@ uint64_t quota_left(const struct quota *quota)
  */
 void quota_refuse(struct quota *quota, uint64_t amount)
 {
-	uint64_t now = clock_ms(), times;
+	uint64_t times;
 
-	quota->refused++;
-	if (now < quota->silent_until)
-		return;
-	quota->silent_until = now + LOG_MS;
-	times = quota->refused - quota->logged;
-	quota->logged = quota->refused;
-	log_error("limit of %s reached: %" PRIu64 " of %" PRIu64 " are used, %" PRIu64
-		  " more are refused (%" PRIu64 " times since this was last said); %s raises it",
-		  quota->name, quota->used, quota->max, amount, times, quota->option);
+	if (count_refusal(quota, &times))
+		log_error("limit of %s reached: %" PRIu64 " of %" PRIu64 " are used, %" PRIu64
+			  " more are refused (%" PRIu64
+			  " times since this was last said); %s raises it",
+			  quota->name, quota->used, quota->max, amount, times, quota->option);
 }
 
 /**
@@ -84,6 +94,29 @@ void quota_uncharge(struct quota *quota, uint64_t amount)
 {
 	assert(amount <= quota->used);
 	quota->used -= amount;
+}
+
+/**
+ * quota_fits() - whether one thing is within the limit
+ * @quota: of what each has by itself
+ * @amount: how much this one has
+ *
+ * Return: true if so.
+ */
+bool quota_fits(struct quota *quota, uint64_t amount)
+{
+	uint64_t times;
+
+	if (amount <= quota->max) {
+		if (amount > quota->peak)
+			quota->peak = amount;
+		return true;
+	}
+	if (count_refusal(quota, &times))
+		log_error("limit of %s is %" PRIu64 ", %" PRIu64 " are refused (%" PRIu64
+			  " times since this was last said); %s raises it",
+			  quota->name, quota->max, amount, times, quota->option);
+	return false;
 }
 
 /**

@@ -50,6 +50,11 @@ void quota_uncharge(struct quota *quota, uint64_t amount);
 uint64_t quota_left(const struct quota *quota);
 /* Something was found not to fit by other means: count and log it as a refused charge. */
 void quota_refuse(struct quota *quota, uint64_t amount);
+/*
+ * For a limit that each thing has by itself: whether @amount is within max.  Nothing is
+ * charged; what was most is the peak.
+ */
+bool quota_fits(struct quota *quota, uint64_t amount);
 /* "limit NAME: used N of M, peak P, refused R" */
 void quota_print(const struct quota *quota, FILE *to);
 

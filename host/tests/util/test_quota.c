@@ -88,6 +88,24 @@ static void refusals_are_named(void **state)
 	assert_int_equal(captured(&c, "(1000 times since"), 1);
 }
 
+static void each_by_itself(void **state)
+{
+	struct quota quota;
+	struct capture c;
+
+	(void)state;
+	quota_init(&quota, "apples", "--max-apples", 10);
+	assert_true(quota_fits(&quota, 10));
+	assert_true(quota_fits(&quota, 9));
+	capture_begin();
+	assert_false(quota_fits(&quota, 11));
+	capture_end(&c);
+	assert_int_equal(captured(&c, "limit of apples is 10, 11 are refused (1 times"), 1);
+	assert_int_equal(quota.used, 0);
+	assert_int_equal(quota.peak, 10);
+	assert_int_equal(quota.refused, 1);
+}
+
 static void it_is_printed(void **state)
 {
 	char *text = NULL;
@@ -124,6 +142,7 @@ int main(void)
 		cmocka_unit_test(charges_fit_or_not),
 		cmocka_unit_test_teardown(refusals_change_nothing, give_up),
 		cmocka_unit_test_teardown(refusals_are_named, give_up),
+		cmocka_unit_test_teardown(each_by_itself, give_up),
 		cmocka_unit_test_teardown(it_is_printed, give_up),
 	};
 
