@@ -27,8 +27,7 @@
 #include "gpu/userptr.h"
 #include "memory/bus_fault.h"
 #include "memory/guest_memory.h"
-#include "memory/release.h"
-#include "memory/view_udmabuf.h"
+#include "memory/udmabuf.h"
 #include "util/log.h"
 #include "util/responses.h"
 
@@ -123,140 +122,6 @@ void gpu_device_print_stats(const struct gpu_device *dev, FILE *to)
 	LINE("userptr ring bytes", stats.userptr_ring_bytes);
 	LINE("jobs", stats.jobs);
 #undef LINE
-}
-
-/* ---- views: userptr resources as dma-bufs ---- */
-
-static uint32_t view_extend(void *opaque, const struct backing *backing, void **draft)
-{
-	struct gpu_device *dev = opaque;
-	struct udmabuf_draft *extended = *draft;
-	uint32_t ret;
-
-	/*
-	 * A dma-buf can always be written to.  Read-only resources get none, and
-	 * only a context that goes through the run list takes them.
-	 */
-	if (backing->readonly)
-		return OK;
-	if (!udmabuf_usable(dev->udmabuf))
-		return ERR_UNSUPPORTED;
-	ret = udmabuf_draft_extend(dev->udmabuf, backing, &extended);
-	*draft = extended;
-	return ret;
-}
-
-static uint32_t view_create(void *opaque, const struct backing *backing, void *draft, void **view)
-{
-	struct gpu_device *dev = opaque;
-	struct udmabuf_view *made;
-	uint32_t ret;
-
-	if (backing->readonly)
-		return OK;
-	ret = udmabuf_view_create(dev->udmabuf, backing, draft, &made);
-	if (ret == OK)
-		*view = made;
-	return ret;
-}
-
-static void view_discard(void *opaque, void *draft)
-{
-	(void)opaque;
-	udmabuf_draft_free(draft);
-}
-
-/* Nobody can reach the memory of a userptr resource any more. */
-static void memory_gone(struct gpu_device *dev, uint32_t id)
-{
-	unsigned int r;
-
-	for (r = 0; r < dev->nr_renderers; r++)
-		if (dev->renderers[r].ops->forget)
-			dev->renderers[r].ops->forget(dev->renderers[r].renderer, id);
-}
-
-static bool view_quiesce(void *opaque, struct userptr *userptr, void *view, bool wait)
-{
-	struct gpu_device *dev = opaque;
-
-	if (wait) {
-		release_now(dev->release, userptr_backing(userptr), view);
-		return true;
-	}
-	if (!release_begin(dev->release, userptr_backing(userptr), view, userptr))
-		return false;
-	memory_gone(dev, userptr_backing(userptr)->id);
-	return true;
-}
-
-static const struct userptr_view_ops udmabuf_views = {
-	.extend = view_extend,
-	.create = view_create,
-	.discard = view_discard,
-	.quiesce = view_quiesce,
-};
-
-static void evict(void *opaque, struct backing *backing, bool force)
-{
-	struct gpu_device *dev = opaque;
-	unsigned int r;
-
-	dev->evicting = backing;
-	for (r = 0; r < dev->nr_renderers; r++)
-		if (dev->renderers[r].ops->evict)
-			dev->renderers[r].ops->evict(dev->renderers[r].renderer, backing, force);
-	dev->evicting = NULL;
-}
-
-static void view_gone(void *opaque, void *cookie)
-{
-	memory_gone(opaque, userptr_backing(cookie)->id);
-	userptr_view_gone(cookie);
-}
-
-/*
- * What dma-bufs of user memory need.  Without it the device has contexts that
- * user memory cannot be used in, so it does not offer userptr resources then.
- */
-static int open_views(struct gpu_device *dev)
-{
-	struct release_host host = { .opaque = dev, .evict = evict, .gone = view_gone };
-	struct epoll_event event = { .events = EPOLLIN };
-	int err;
-
-	if (!dev->config.userptr || !dev->config.virgl)
-		return 0;
-	if (udmabuf_open(dev->gm, &dev->udmabuf)) {
-		log_error("userptr resources are not offered: libvirglrenderer's contexts can use "
-			  "the guest's memory only as dma-bufs, for which /dev/udmabuf is needed");
-		dev->config.userptr = false;
-		return 0;
-	}
-	err = release_new(&host, dev->config.grace_ms, &dev->release);
-	if (err)
-		goto close_udmabuf;
-	if (epoll_ctl(dev->epoll, EPOLL_CTL_ADD, release_fd(dev->release), &event)) {
-		err = -errno;
-		goto free_release;
-	}
-	return 0;
-
-free_release:
-	release_free(dev->release);
-	dev->release = NULL;
-close_udmabuf:
-	udmabuf_close(dev->udmabuf);
-	dev->udmabuf = NULL;
-	return err;
-}
-
-static void close_views(struct gpu_device *dev)
-{
-	if (dev->release)
-		release_free(dev->release);
-	if (dev->udmabuf)
-		udmabuf_close(dev->udmabuf);
 }
 
 /* ---- renderers ---- */
@@ -396,7 +261,7 @@ struct gpu_device *gpu_device_new(const struct gpu_config *config,
 	dev->visible = gpu_visible_new(dev);
 	if (!dev->visible)
 		goto close_events;
-	err = open_views(dev);
+	err = gpu_views_open(dev);
 	if (err)
 		goto free_visible;
 	err = add_renderers(dev);
@@ -404,7 +269,7 @@ struct gpu_device *gpu_device_new(const struct gpu_config *config,
 		goto close_views;
 	err = -ENOMEM;
 	/* Last, for the limits and what is offered are known only now. */
-	dev->userptrs = gpu_userptrs_new(dev, dev->udmabuf ? &udmabuf_views : NULL);
+	dev->userptrs = gpu_userptrs_new(dev, gpu_views_ops(dev));
 	if (!dev->userptrs)
 		goto drop_renderers;
 	return dev;
@@ -412,7 +277,7 @@ struct gpu_device *gpu_device_new(const struct gpu_config *config,
 drop_renderers:
 	drop_renderers(dev);
 close_views:
-	close_views(dev);
+	gpu_views_close(dev);
 free_visible:
 	host_visible_free(dev->visible);
 close_events:
@@ -455,7 +320,7 @@ void gpu_device_free(struct gpu_device *dev)
 	gpu_commands_drop(dev, false);
 	drop_renderers(dev);
 	userptr_core_free(dev->userptrs);
-	close_views(dev);
+	gpu_views_close(dev);
 	host_visible_free(dev->visible);
 	close_events(dev);
 	free(dev);
@@ -514,8 +379,7 @@ void gpu_device_dispatch(struct gpu_device *dev)
 
 	for (r = 0; r < dev->nr_renderers; r++)
 		dev->renderers[r].ops->dispatch(dev->renderers[r].renderer);
-	if (dev->release)
-		release_dispatch(dev->release);
+	gpu_views_dispatch(dev);
 	gpu_fault_dispatch(dev);
 	/* Says so once for each file; what is lost is lost. */
 	bus_fault_clear();

@@ -285,6 +285,16 @@ uint32_t gpu_handle_create_userptr(struct gpu_device *dev, struct gpu_command *c
 uint32_t gpu_handle_add_userptr_pages(struct gpu_device *dev, struct gpu_command *cmd);
 uint32_t gpu_handle_destroy_userptr(struct gpu_device *dev, struct gpu_command *cmd);
 
+/* ---- gpu_views.c ---- */
+
+/* What is to do with dma-bufs; 0 or a negative errno. */
+int gpu_views_open(struct gpu_device *dev);
+/* All resources are gone. */
+void gpu_views_close(struct gpu_device *dev);
+/* For gpu_userptrs_new(). */
+const struct userptr_view_ops *gpu_views_ops(const struct gpu_device *dev);
+void gpu_views_dispatch(struct gpu_device *dev);
+
 /* ---- gpu_blob.c ---- */
 
 /* A blob of a renderer that may be used, or NULL. */

@@ -12,6 +12,8 @@
 #define HAVE_VIRGLRENDERER
 #endif
 #include "gpu/gpu_device.c"
+#include "memory/release.h"
+#include "memory/udmabuf.h"
 #include "tests/gpu/gpu_test.h"
 
 #include <stdio.h>
