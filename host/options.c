@@ -59,6 +59,9 @@ enum option_id {
 	OPT_MAX_SEGMENTS,
 	OPT_MAX_ENTRIES,
 	OPT_MAX_TOTAL_SEGMENTS,
+	OPT_MAX_BLOBS,
+	OPT_MAX_CONTEXTS,
+	OPT_MAX_ATTACHMENTS,
 	OPT_RENDER_SERVER,
 	OPT_SANDBOX,
 	OPT_VERBOSE,
@@ -86,6 +89,9 @@ static const struct option long_options[] = {
 	{ "max-segments", required_argument, NULL, OPT_MAX_SEGMENTS },
 	{ "max-entries", required_argument, NULL, OPT_MAX_ENTRIES },
 	{ "max-total-segments", required_argument, NULL, OPT_MAX_TOTAL_SEGMENTS },
+	{ "max-blobs", required_argument, NULL, OPT_MAX_BLOBS },
+	{ "max-contexts", required_argument, NULL, OPT_MAX_CONTEXTS },
+	{ "max-attachments", required_argument, NULL, OPT_MAX_ATTACHMENTS },
 	{ "render-server", required_argument, NULL, OPT_RENDER_SERVER },
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
@@ -132,6 +138,10 @@ static const char help_text[] =
 	"  --max-entries N         entries of one command, at most 524284\n"
 	"                          (default 16384)\n"
 	"  --max-total-segments N  pieces of all resources together (default 16777216)\n"
+	"  --max-blobs N           blobs (default 65536)\n"
+	"  --max-contexts N        contexts (default 256, libvirglrenderer has no more)\n"
+	"  --max-attachments N     resources attached to contexts; one context may have a\n"
+	"                          quarter of them (default 262144)\n"
 	"\n"
 	"Running:\n"
 	"  --render-server PATH    the program that libvirglrenderer's Venus contexts live\n"
@@ -230,8 +240,14 @@ static int parse_limit(struct gpu_limits *limits, int id, const char *name, cons
 		return parse_u32(name, text, UINT32_MAX, &limits->max_segments);
 	case OPT_MAX_ENTRIES:
 		return parse_u32(name, text, MAX_ENTRIES, &limits->max_entries);
-	default:
+	case OPT_MAX_TOTAL_SEGMENTS:
 		return parse_number(name, text, 1, UINT64_MAX, false, &limits->max_total_segments);
+	case OPT_MAX_BLOBS:
+		return parse_u32(name, text, UINT32_MAX, &limits->max_blobs);
+	case OPT_MAX_CONTEXTS:
+		return parse_u32(name, text, UINT32_MAX, &limits->max_contexts);
+	default:
+		return parse_u32(name, text, UINT32_MAX, &limits->max_attachments);
 	}
 }
 

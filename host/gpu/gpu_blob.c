@@ -18,8 +18,6 @@
 #include "memory/guest_memory.h"
 #include "util/responses.h"
 
-#define MAX_BLOBS 65536
-
 struct gpu_blob *gpu_find_host_blob(const struct gpu_device *dev, uint32_t id)
 {
 	struct gpu_blob *blob = id_table_find(&dev->blobs, id);
@@ -30,6 +28,7 @@ struct gpu_blob *gpu_find_host_blob(const struct gpu_device *dev, uint32_t id)
 static void blob_free(struct gpu_blob *blob)
 {
 	userptr_drop_runs(blob->dev->userptrs, &blob->backing.runs);
+	quota_uncharge(&blob->dev->quota_blobs, 1);
 	free(blob);
 }
 
@@ -104,7 +103,7 @@ static uint32_t check_blob(const struct gpu_device *dev, const struct gpu_comman
 	    (mem == VIRTIO_GPU_BLOB_MEM_HOST3D) != !nr || nr > dev->config.limits.max_entries ||
 	    cmd->len - sizeof(*in) != (uint64_t)nr * sizeof(struct virtio_gpu_mem_entry))
 		return ERR_INVALID_PARAMETER;
-	return dev->blobs.nr < MAX_BLOBS ? OK : ERR_OUT_OF_MEMORY;
+	return OK;
 }
 
 /*
@@ -191,9 +190,13 @@ uint32_t gpu_handle_create_blob(struct gpu_device *dev, struct gpu_command *cmd)
 	ret = check_blob(dev, cmd, in);
 	if (ret != OK)
 		return ret;
+	if (!quota_charge(&dev->quota_blobs, 1))
+		return ERR_LIMIT;
 	blob = blob_new(dev, in);
-	if (!blob)
+	if (!blob) {
+		quota_uncharge(&dev->quota_blobs, 1);
 		return ERR_OUT_OF_MEMORY;
+	}
 	if (id_table_insert(&dev->blobs, blob->backing.id, blob)) {
 		blob_free(blob);
 		return ERR_OUT_OF_MEMORY;

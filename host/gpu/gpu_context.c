@@ -19,9 +19,6 @@
 #include "util/log.h"
 #include "util/responses.h"
 
-#define MAX_CONTEXTS 1024
-#define MAX_ATTACHMENTS (1u << 18)
-
 /* A context of @capset without its id, or NULL and why not. */
 static struct gpu_context *context_new(struct gpu_device *dev, uint32_t capset_id, const char *name,
 				       uint32_t *why)
@@ -53,9 +50,27 @@ free_context:
 	return NULL;
 }
 
+static void uncharge_attachments(struct gpu_device *dev, size_t nr)
+{
+	dev->nr_attachments -= (unsigned int)nr;
+	quota_uncharge(&dev->quota_attachments, nr);
+}
+
+/* Whether @context may have something more attached; that is charged then. */
+static bool charge_attachment(struct gpu_device *dev, const struct gpu_context *context)
+{
+	if (!quota_fits(&dev->quota_context_attachments,
+			context->base->resources.nr + context->blobs.nr + 1) ||
+	    !quota_charge(&dev->quota_attachments, 1))
+		return false;
+	dev->nr_attachments++;
+	return true;
+}
+
 static void context_free(struct gpu_device *dev, struct gpu_context *context)
 {
-	dev->nr_attachments -= (unsigned int)(context->base->resources.nr + context->blobs.nr);
+	quota_uncharge(&dev->quota_contexts, 1);
+	uncharge_attachments(dev, context->base->resources.nr + context->blobs.nr);
 	id_table_destroy(&context->blobs);
 	if (context->renderer >= 0) {
 		const struct gpu_renderer_slot *slot = &dev->renderers[context->renderer];
@@ -85,11 +100,13 @@ uint32_t gpu_handle_ctx_create(struct gpu_device *dev, struct gpu_command *cmd)
 	gpu_command_describe(cmd, "capset %u", init);
 	if (!id || id_table_find(&dev->contexts, id))
 		return ERR_INVALID_CONTEXT_ID;
-	if (dev->contexts.nr >= MAX_CONTEXTS)
-		return ERR_OUT_OF_MEMORY;
+	if (!quota_charge(&dev->quota_contexts, 1))
+		return ERR_LIMIT;
 	context = context_new(dev, init, name, &why);
-	if (!context)
+	if (!context) {
+		quota_uncharge(&dev->quota_contexts, 1);
 		return why;
+	}
 	context->base->id = id;
 	if (id_table_insert(&dev->contexts, id, context)) {
 		context_free(dev, context);
@@ -180,16 +197,19 @@ static uint32_t attach_backing(struct gpu_device *dev, struct gpu_context *conte
 		return ERR_UNSUPPORTED;
 	if (id_table_find(&context->base->resources, backing->id))
 		return OK;
-	if (dev->nr_attachments >= MAX_ATTACHMENTS ||
-	    id_table_insert(&context->base->resources, backing->id, backing))
+	if (!charge_attachment(dev, context))
+		return ERR_LIMIT;
+	if (id_table_insert(&context->base->resources, backing->id, backing)) {
+		uncharge_attachments(dev, 1);
 		return ERR_OUT_OF_MEMORY;
+	}
 	if (ops && ops->attach)
 		err = ops->attach(context->base, backing);
 	if (err) {
 		id_table_remove(&context->base->resources, backing->id);
+		uncharge_attachments(dev, 1);
 		return attach_error(err);
 	}
-	dev->nr_attachments++;
 	if (ops && ops->attach && backing->view)
 		dev->imports++;
 	return OK;
@@ -206,16 +226,19 @@ static uint32_t attach_host_blob(struct gpu_device *dev, struct gpu_context *con
 		return ERR_UNSUPPORTED;
 	if (id_table_find(&context->blobs, blob->backing.id))
 		return OK;
-	if (dev->nr_attachments >= MAX_ATTACHMENTS ||
-	    id_table_insert(&context->blobs, blob->backing.id, blob))
+	if (!charge_attachment(dev, context))
+		return ERR_LIMIT;
+	if (id_table_insert(&context->blobs, blob->backing.id, blob)) {
+		uncharge_attachments(dev, 1);
 		return ERR_OUT_OF_MEMORY;
+	}
 	if (ops)
 		err = ops->blob_attach(context->base, blob->backing.id);
 	if (err) {
 		id_table_remove(&context->blobs, blob->backing.id);
+		uncharge_attachments(dev, 1);
 		return attach_error(err);
 	}
-	dev->nr_attachments++;
 	return OK;
 }
 
@@ -246,7 +269,7 @@ static bool context_detach(struct gpu_device *dev, struct gpu_context *context, 
 
 	if (!backing && !blob)
 		return false;
-	dev->nr_attachments--;
+	uncharge_attachments(dev, 1);
 	if (backing && ops && ops->detach)
 		ops->detach(context->base, backing);
 	else if (blob && ops)

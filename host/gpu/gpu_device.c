@@ -122,6 +122,10 @@ void gpu_device_print_stats(const struct gpu_device *dev, FILE *to)
 	LINE("userptr ring bytes", stats.userptr_ring_bytes);
 	LINE("jobs", stats.jobs);
 #undef LINE
+	quota_print(&dev->quota_blobs, to);
+	quota_print(&dev->quota_contexts, to);
+	quota_print(&dev->quota_attachments, to);
+	quota_print(&dev->quota_context_attachments, to);
 }
 
 /* ---- renderers ---- */
@@ -212,6 +216,22 @@ static int add_renderers(struct gpu_device *dev)
 
 /* ---- the device ---- */
 
+static void init_quotas(struct gpu_device *dev)
+{
+	const struct gpu_limits *limits = &dev->config.limits;
+	uint64_t attachments = limits->max_attachments ? limits->max_attachments :
+							 GPU_DEVICE_ATTACHMENTS;
+
+	quota_init(&dev->quota_blobs, "blobs", "--max-blobs",
+		   limits->max_blobs ? limits->max_blobs : GPU_DEVICE_BLOBS);
+	quota_init(&dev->quota_contexts, "contexts", "--max-contexts",
+		   limits->max_contexts ? limits->max_contexts : GPU_DEVICE_CONTEXTS);
+	quota_init(&dev->quota_attachments, "attachments", "--max-attachments", attachments);
+	/* One program must not be able to take them all. */
+	quota_init(&dev->quota_context_attachments, "attachments of one context",
+		   "--max-attachments", attachments / 4 ? attachments / 4 : 1);
+}
+
 static int open_events(struct gpu_device *dev)
 {
 	struct epoll_event event = { .events = EPOLLIN };
@@ -254,6 +274,7 @@ struct gpu_device *gpu_device_new(const struct gpu_config *config,
 	dev->transport = *transport;
 	dev->gm = gm;
 	TAILQ_INIT(&dev->commands);
+	init_quotas(dev);
 	err = open_events(dev);
 	if (err)
 		goto free_dev;

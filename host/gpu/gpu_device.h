@@ -22,6 +22,11 @@
 #define GPU_DEVICE_MAX_PENDING 4096
 /* Bytes of the largest answer. */
 #define GPU_DEVICE_MAX_ANSWER 1024
+/* What struct gpu_limits says if it does not say. */
+#define GPU_DEVICE_BLOBS 65536u
+#define GPU_DEVICE_ATTACHMENTS 262144u
+/* libvirglrenderer has no more. */
+#define GPU_DEVICE_CONTEXTS 256u
 
 struct gpu_device;
 struct guest_memory;
@@ -32,12 +37,19 @@ struct guest_memory;
  * @max_segments: entries of one userptr resource
  * @max_entries: entries of one command
  * @max_total_segments: runs of all resources together
+ * @max_blobs: 0: GPU_DEVICE_BLOBS
+ * @max_attachments: of resources to contexts; one context may have a quarter; 0:
+ *	GPU_DEVICE_ATTACHMENTS
+ * @max_contexts: 0: GPU_DEVICE_CONTEXTS
  */
 struct gpu_limits {
 	uint64_t max_userptr_bytes;
 	uint32_t max_segments;
 	uint32_t max_entries;
 	uint64_t max_total_segments;
+	uint32_t max_blobs;
+	uint32_t max_attachments;
+	uint32_t max_contexts;
 };
 
 /**

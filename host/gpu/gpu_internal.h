@@ -24,6 +24,7 @@
 #include "memory/backing.h"
 #include "renderer/renderer.h"
 #include "util/id_table.h"
+#include "util/quota.h"
 
 struct gpu_command_type;
 struct gpu_timeline;
@@ -154,6 +155,10 @@ struct gpu_renderer_slot {
  * @imports: attachments of userptr resources as dma-bufs, ever
  * @contexts: id to struct gpu_context
  * @nr_attachments: in all contexts together
+ * @quota_blobs: of @blobs
+ * @quota_contexts: of @contexts
+ * @quota_attachments: of @nr_attachments
+ * @quota_context_attachments: what each context may have of them
  * @renderers: what executes
  * @nr_renderers: of @renderers
  * @commands: all that are not answered, the newest first
@@ -181,6 +186,10 @@ struct gpu_device {
 	uint64_t imports;
 	struct id_table contexts;
 	unsigned int nr_attachments;
+	struct quota quota_blobs;
+	struct quota quota_contexts;
+	struct quota quota_attachments;
+	struct quota quota_context_attachments;
 	struct gpu_renderer_slot renderers[GPU_MAX_RENDERERS];
 	unsigned int nr_renderers;
 	TAILQ_HEAD(gpu_command_list, gpu_command) commands;

@@ -3,6 +3,7 @@
  * test_gpu_contexts: contexts, and what is attached to them
  */
 #include "tests/gpu/device_test.h"
+#include "tests/util/capture.h"
 
 static void test_contexts(void **state)
 {
@@ -89,19 +90,97 @@ static void test_destroy_detaches(void **state)
 	}
 }
 
+/* As many as the library has, unless told otherwise; and the log says which limit it is. */
 static void test_limit_contexts(void **state)
 {
 	struct bench *bench = *state;
+	struct capture c;
 	uint32_t id;
 
-	for (id = 1; id <= 1024; id++)
+	for (id = 1; id <= 256; id++)
 		assert_int_equal(do_ctx_create(bench, id * 7919, LOOPBACK), OK);
-	assert_int_equal(do_ctx_create(bench, 1, LOOPBACK), ERR_MEMORY);
+	capture_begin();
+	assert_int_equal(do_ctx_create(bench, 1, LOOPBACK), ERR_LIMIT);
+	capture_end(&c);
+	assert_int_equal(captured(&c, "limit of contexts reached: 256 of 256"), 1);
+	assert_int_equal(captured(&c, "--max-contexts"), 1);
 	assert_int_equal(do_ctx_destroy(bench, 7919), OK);
+	/* One that is not to be had does not count. */
+	assert_int_equal(do_ctx_create(bench, 1, 63), ERR_PARAM);
 	assert_int_equal(do_ctx_create(bench, 1, LOOPBACK), OK);
-	for (id = 2; id <= 1024; id++)
+	for (id = 2; id <= 256; id++)
 		assert_int_equal(do_ctx_destroy(bench, id * 7919), OK);
 	assert_int_equal(do_ctx_destroy(bench, 1), OK);
+}
+
+/* One context can have a quarter of what all can have. */
+static void test_limit_attachments(void **state)
+{
+	struct gpu_config config = bench_config();
+	struct piece page = { RAM_BASE, PAGE };
+	struct bench *bench;
+	struct capture c;
+	uint32_t id;
+
+	(void)state;
+	config.limits.max_attachments = 8;
+	bench = bench_new(&config, RAM_SIZE);
+	for (id = 1; id <= 5; id++) {
+		assert_int_equal(do_ctx_create(bench, id, LOOPBACK), OK);
+		assert_int_equal(do_userptr(bench, id, 0, &page, 1), OK);
+	}
+	assert_int_equal(do_blob(bench, 9, VIRTIO_GPU_BLOB_MEM_GUEST, PAGE, &page, 1), OK);
+	capture_begin();
+	for (id = 1; id <= 4; id++) {
+		assert_int_equal(do_attach(bench, id, 1), OK);
+		assert_int_equal(do_attach(bench, id, 9), OK);
+		assert_int_equal(do_attach(bench, id, 2), ERR_LIMIT);
+		/* What it has already it may have again. */
+		assert_int_equal(do_attach(bench, id, 1), OK);
+	}
+	assert_int_equal(do_attach(bench, 5, 1), ERR_LIMIT);
+	capture_end(&c);
+	assert_int_equal(captured(&c, "limit of attachments of one context is 2"), 1);
+	assert_int_equal(captured(&c, "limit of attachments reached: 8 of 8"), 1);
+	/* Detached, destroyed and gone with their context. */
+	assert_int_equal(do_detach(bench, 1, 1), OK);
+	assert_int_equal(do_attach(bench, 5, 1), OK);
+	assert_int_equal(do_ctx_destroy(bench, 2), OK);
+	assert_int_equal(do_attach(bench, 5, 2), OK);
+	assert_int_equal(do_unref(bench, 9), OK);
+	assert_int_equal(do_attach(bench, 1, 3), OK);
+	assert_int_equal(do_attach(bench, 1, 4), OK);
+	bench_free(bench);
+}
+
+static void test_limit_blobs(void **state)
+{
+	struct gpu_config config = bench_config();
+	struct piece page = { RAM_BASE, PAGE }, outside = { 0, PAGE };
+	struct bench *bench;
+	struct capture c;
+
+	(void)state;
+	config.limits.max_blobs = 2;
+	bench = bench_new(&config, RAM_SIZE);
+	capture_begin();
+	assert_int_equal(do_blob(bench, 1, VIRTIO_GPU_BLOB_MEM_GUEST, PAGE, &page, 1), OK);
+	assert_int_equal(do_blob(bench, 2, VIRTIO_GPU_BLOB_MEM_GUEST, PAGE, &outside, 1),
+			 ERR_PARAM);
+	assert_int_equal(do_blob(bench, 2, VIRTIO_GPU_BLOB_MEM_GUEST, PAGE, &page, 1), OK);
+	assert_int_equal(do_blob(bench, 3, VIRTIO_GPU_BLOB_MEM_GUEST, PAGE, &page, 1), ERR_LIMIT);
+	assert_int_equal(do_unref(bench, 1), OK);
+	assert_int_equal(do_blob(bench, 3, VIRTIO_GPU_BLOB_MEM_GUEST, PAGE, &page, 1), OK);
+	capture_end(&c);
+	assert_int_equal(captured(&c, "--max-blobs"), 1);
+	bench_free(bench);
+}
+
+static int give_up(void **state)
+{
+	(void)state;
+	capture_give_up();
+	return 0;
 }
 
 int main(void)
@@ -111,6 +190,8 @@ int main(void)
 		TEST(test_attach),
 		TEST(test_destroy_detaches),
 		TEST(test_limit_contexts),
+		cmocka_unit_test_teardown(test_limit_attachments, give_up),
+		cmocka_unit_test_teardown(test_limit_blobs, give_up),
 	};
 
 	return cmocka_run_group_tests_name("gpu_contexts", tests, NULL, NULL);
