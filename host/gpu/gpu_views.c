@@ -124,7 +124,12 @@ static void view_gone(void *opaque, void *cookie)
  */
 int gpu_views_open(struct gpu_device *dev)
 {
-	struct release_host host = { .opaque = dev, .evict = evict, .gone = view_gone };
+	struct release_host host = {
+		.opaque = dev,
+		.evict = evict,
+		.gone = view_gone,
+		.verbose = dev->config.verbose,
+	};
 	struct epoll_event event = { .events = EPOLLIN };
 	int err;
 

@@ -17,10 +17,8 @@
  * Threads: the ring thread only.
  */
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -29,6 +27,7 @@
 #include <unistd.h>
 
 #include "memory/backing.h"
+#include "memory/holders.h"
 #include "memory/release.h"
 #include "memory/udmabuf.h"
 #include "util/clock.h"
@@ -115,58 +114,20 @@ static struct timespec timespec_of(uint64_t ns)
 	};
 }
 
-/* Who has it, as far as we may know */
-
-/* Append "123 (name)" to @text. */
-static void name_process(char *text, size_t size, pid_t pid)
-{
-	size_t used = strlen(text);
-	char path[64], name[32] = "?";
-	FILE *comm;
-
-	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-	comm = fopen(path, "re");
-	if (comm) {
-		if (fgets(name, sizeof(name), comm))
-			name[strcspn(name, "\n")] = 0;
-		fclose(comm);
-	}
-	snprintf(text + used, size - used, "%s%d (%s)", used ? ", " : "", (int)pid, name);
-}
-
-static void name_holders(const struct udmabuf_view *view, char *text, size_t size)
-{
-	struct dirent *entry;
-	DIR *proc = opendir("/proc");
-
-	text[0] = 0;
-	while (proc && (entry = readdir(proc))) {
-		char *end;
-		long pid = strtol(entry->d_name, &end, 10);
-
-		if (pid > 0 && !*end && udmabuf_view_held_by(view, (pid_t)pid))
-			name_process(text, size, (pid_t)pid);
-	}
-	if (proc)
-		closedir(proc);
-	if (!text[0])
-		snprintf(text, size, "no process that can be looked at");
-}
-
 static void log_held(struct release *release, const struct wait *wait, const char *what)
 {
 	uint64_t now = clock_ns();
-	char holders[256];
+	char holders[256] = "others";
 
 	if (!release->lines || now - release->lines_since >= release->grace) {
 		release->lines = 0;
 		release->lines_since = now;
 	}
-	/* To find out who costs a look at every process: for as few as are logged. */
 	if (release->lines >= LINES_PER_GRACE)
 		return;
-	release->lines++;
-	name_holders(wait->view, holders, sizeof(holders));
+	/* To find out who takes its time: for the first one. */
+	if (!release->lines++ || release->host.verbose)
+		name_holders(wait->view, release->host.verbose, holders, sizeof(holders));
 	log_error("resource %u: the guest wants its memory back, it is still held by %s: %s%s",
 		  wait->backing->id, holders, what,
 		  release->lines == LINES_PER_GRACE ? " (more are not listed for now)" : "");

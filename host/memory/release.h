@@ -24,11 +24,13 @@ struct udmabuf_view;
  * @opaque: first argument
  * @evict: see struct renderer_ops
  * @gone: the view is freed; the resource can go (@cookie of release_begin())
+ * @verbose: take the time to name everybody who has what should be given back
  */
 struct release_host {
 	void *opaque;
 	void (*evict)(void *opaque, struct backing *backing, bool force);
 	void (*gone)(void *opaque, void *cookie);
+	bool verbose;
 };
 
 /* 0 or a negative errno. */

@@ -14,11 +14,13 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "memory/backing.h"
@@ -127,7 +129,7 @@ static void gone(void *opaque, void *cookie)
 static struct bench *bench(unsigned int grace_ms)
 {
 	struct bench *b = calloc(1, sizeof(*b));
-	struct release_host host = { b, evict, gone };
+	struct release_host host = { .opaque = b, .evict = evict, .gone = gone };
 
 	assert_non_null(b);
 	assert_int_equal(release_new(&host, grace_ms, &b->release), 0);
@@ -300,7 +302,7 @@ static void eviction_helps(void **state)
 	assert_false(b->events[0].force);
 	assert_true(b->events[1].gone);
 	assert_int_equal(captured(&c, "resource 5: "), 1);
-	assert_int_equal(captured(&c, "no process that can be looked at"), 1);
+	assert_int_equal(captured(&c, "none of our processes"), 1);
 	finish(b);
 }
 
@@ -508,6 +510,66 @@ static void log_is_bounded(void **state)
 	finish(b);
 }
 
+/* What the log has of a view that somebody keeps for a grace period. */
+static struct capture log_of_keeper(bool verbose, pid_t owner)
+{
+	struct bench *b = calloc(1, sizeof(*b));
+	struct release_host host = {
+		.opaque = b,
+		.evict = evict,
+		.gone = gone,
+		.verbose = verbose,
+	};
+	struct udmabuf_view view = { .held = true, .owner = owner };
+	struct backing backing = { .id = 5, .view = &view };
+	struct capture c;
+
+	assert_non_null(b);
+	assert_int_equal(release_new(&host, SHORT_MS, &b->release), 0);
+	b->on_event = let_go_at_evict;
+	capture_begin();
+	assert_false(release_begin(b->release, &backing, &view, &view));
+	turns_until(b, 2);
+	capture_end(&c);
+	finish(b);
+	return c;
+}
+
+/*
+ * Who is to be named is looked for among what we have started, which are few, and among
+ * all processes of the host only if somebody asks for that.
+ */
+static void holders_are_looked_for_among_ours(void **state)
+{
+	char name[32];
+	struct capture c;
+	pid_t child;
+	int status;
+
+	(void)state;
+	child = fork();
+	assert_true(child >= 0);
+	if (!child) {
+		pause();
+		_exit(0);
+	}
+	snprintf(name, sizeof(name), "held by %d (", (int)child);
+	c = log_of_keeper(false, child);
+	assert_int_equal(captured(&c, name), 1);
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	if (access("/proc/thread-self/children", R_OK)) {
+		print_message("SKIP: this kernel does not tell whose child is whose\n");
+		skip();
+	}
+	/* Whoever has started us is none of ours. */
+	c = log_of_keeper(false, getppid());
+	assert_int_equal(captured(&c, "held by none of our processes"), 1);
+	snprintf(name, sizeof(name), "held by %d (", (int)getppid());
+	c = log_of_keeper(true, getppid());
+	assert_int_equal(captured(&c, name), 1);
+}
+
 static int give_up(void **state)
 {
 	(void)state;
@@ -530,6 +592,7 @@ int main(void)
 		cmocka_unit_test_teardown(evict_may_finish_it, give_up),
 		cmocka_unit_test(many_take_turns),
 		cmocka_unit_test_teardown(log_is_bounded, give_up),
+		cmocka_unit_test_teardown(holders_are_looked_for_among_ours, give_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -362,7 +362,9 @@ static void release_ends_a_keeper(void **state)
 	struct backing backing = reversed(b.gm, 4);
 	struct udmabuf_view *view = view_of(&b, &backing);
 	struct keeper keeper = { .evicted = 0 };
-	struct release_host host = { &keeper, keeper_evict, keeper_gone };
+	struct release_host host = { .opaque = &keeper,
+				     .evict = keeper_evict,
+				     .gone = keeper_gone };
 	struct release *release;
 	char holder[64];
 	struct capture c;

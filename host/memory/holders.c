@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+/*
+ * holders: see holders.h
+ */
+#include "memory/holders.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "memory/udmabuf.h"
+
+/* Of our own; a device has one for each context, and few others. */
+#define MAX_PROCESSES 2048
+
+/* Append "123 (name)" to @text. */
+static void name_process(char *text, size_t size, pid_t pid)
+{
+	size_t used = strlen(text);
+	char path[64], name[32] = "?";
+	FILE *comm;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	comm = fopen(path, "re");
+	if (comm) {
+		if (fgets(name, sizeof(name), comm))
+			name[strcspn(name, "\n")] = 0;
+		fclose(comm);
+	}
+	snprintf(text + used, size - used, "%s%d (%s)", used ? ", " : "", (int)pid, name);
+}
+
+static void name_if_held(const struct udmabuf_view *view, char *text, size_t size, pid_t pid)
+{
+	if (udmabuf_view_held_by(view, pid))
+		name_process(text, size, pid);
+}
+
+/* The number that a name in /proc is, or 0. */
+static pid_t number_of(const struct dirent *entry)
+{
+	char *end;
+	long number = strtol(entry->d_name, &end, 10);
+
+	return number > 0 && !*end ? (pid_t)number : 0;
+}
+
+/* Add what a thread of @pid has started, which is still there. */
+static size_t add_children(pid_t pid, pid_t thread, pid_t *pids, size_t nr)
+{
+	char path[64];
+	FILE *children;
+	int child;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)thread);
+	children = fopen(path, "re");
+	if (!children)
+		return nr;
+	while (nr < MAX_PROCESSES && fscanf(children, "%d", &child) == 1)
+		pids[nr++] = child;
+	fclose(children);
+	return nr;
+}
+
+static size_t add_all_children(pid_t pid, pid_t *pids, size_t nr)
+{
+	struct dirent *entry;
+	char path[64];
+	DIR *threads;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	threads = opendir(path);
+	while (threads && (entry = readdir(threads)))
+		if (number_of(entry))
+			nr = add_children(pid, number_of(entry), pids, nr);
+	if (threads)
+		closedir(threads);
+	return nr;
+}
+
+/* This process, and all that came of it. */
+static void name_ours(const struct udmabuf_view *view, char *text, size_t size)
+{
+	pid_t *pids = malloc(MAX_PROCESSES * sizeof(*pids));
+	size_t i, nr = 0;
+
+	if (!pids)
+		return;
+	pids[nr++] = getpid();
+	for (i = 0; i < nr; i++) {
+		name_if_held(view, text, size, pids[i]);
+		nr = add_all_children(pids[i], pids, nr);
+	}
+	free(pids);
+}
+
+static void name_everybody(const struct udmabuf_view *view, char *text, size_t size)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+
+	while (proc && (entry = readdir(proc)))
+		if (number_of(entry))
+			name_if_held(view, text, size, number_of(entry));
+	if (proc)
+		closedir(proc);
+}
+
+/**
+ * name_holders() - who has a dma-buf
+ * @view: it
+ * @everybody: look into all processes that may be looked into
+ * @text: where the names go
+ * @size: bytes of that
+ */
+void name_holders(const struct udmabuf_view *view, bool everybody, char *text, size_t size)
+{
+	text[0] = 0;
+	/* A kernel may not tell who has started whom (CONFIG_PROC_CHILDREN). */
+	if (everybody || access("/proc/thread-self/children", R_OK))
+		name_everybody(view, text, size);
+	else
+		name_ours(view, text, size);
+	if (!text[0])
+		snprintf(text, size, "%s",
+			 everybody ? "no process that can be looked at" :
+				     "none of our processes that can be looked at");
+}
