@@ -16,6 +16,7 @@
 
 #include <linux/virtio_gpu_userptr.h>
 
+#include "memory/page_uses.h"
 #include "util/log.h"
 #include "vhost/virtqueue.h"
 
@@ -59,6 +60,10 @@ enum option_id {
 	OPT_MAX_SEGMENTS,
 	OPT_MAX_ENTRIES,
 	OPT_MAX_TOTAL_SEGMENTS,
+	OPT_MAX_TOTAL_BYTES,
+	OPT_MAX_KERNEL_BYTES,
+	OPT_MAX_RESOURCES,
+	OPT_MAX_PAGE_USES,
 	OPT_MAX_BLOBS,
 	OPT_MAX_CONTEXTS,
 	OPT_MAX_ATTACHMENTS,
@@ -89,6 +94,10 @@ static const struct option long_options[] = {
 	{ "max-segments", required_argument, NULL, OPT_MAX_SEGMENTS },
 	{ "max-entries", required_argument, NULL, OPT_MAX_ENTRIES },
 	{ "max-total-segments", required_argument, NULL, OPT_MAX_TOTAL_SEGMENTS },
+	{ "max-total-bytes", required_argument, NULL, OPT_MAX_TOTAL_BYTES },
+	{ "max-kernel-bytes", required_argument, NULL, OPT_MAX_KERNEL_BYTES },
+	{ "max-resources", required_argument, NULL, OPT_MAX_RESOURCES },
+	{ "max-page-uses", required_argument, NULL, OPT_MAX_PAGE_USES },
 	{ "max-blobs", required_argument, NULL, OPT_MAX_BLOBS },
 	{ "max-contexts", required_argument, NULL, OPT_MAX_CONTEXTS },
 	{ "max-attachments", required_argument, NULL, OPT_MAX_ATTACHMENTS },
@@ -137,7 +146,17 @@ static const char help_text[] =
 	"  --max-segments N        entries of one userptr resource (default 4194304)\n"
 	"  --max-entries N         entries of one command, at most 524284\n"
 	"                          (default 16384)\n"
-	"  --max-total-segments N  pieces of all resources together (default 16777216)\n"
+	"  --max-total-segments N  room for pieces of all resources together (default one\n"
+	"                          for each page of --max-total-bytes, at most 16777216)\n"
+	"  --max-total-bytes N     bytes of all userptr resources together; K, M or G may\n"
+	"                          follow (default twice the guest's RAM)\n"
+	"  --max-kernel-bytes N    bytes of the host kernel for their dma-bufs; K, M or G\n"
+	"                          may follow (default what --max-total-bytes of pages in\n"
+	"                          --max-resources dma-bufs take)\n"
+	"  --max-resources N       userptr resources (default one for each 64K of the\n"
+	"                          guest's RAM, at least 1024 and at most 65536)\n"
+	"  --max-page-uses N       dma-bufs that one page may be in, at most 4096 (default\n"
+	"                          1024)\n"
 	"  --max-blobs N           blobs (default 65536)\n"
 	"  --max-contexts N        contexts (default 256, libvirglrenderer has no more)\n"
 	"  --max-attachments N     resources attached to contexts; one context may have a\n"
@@ -241,7 +260,17 @@ static int parse_limit(struct gpu_limits *limits, int id, const char *name, cons
 	case OPT_MAX_ENTRIES:
 		return parse_u32(name, text, MAX_ENTRIES, &limits->max_entries);
 	case OPT_MAX_TOTAL_SEGMENTS:
-		return parse_number(name, text, 1, UINT64_MAX, false, &limits->max_total_segments);
+		return parse_number(name, text, 1, UINT64_MAX, false, &limits->memory.total_runs);
+	case OPT_MAX_TOTAL_BYTES:
+		return parse_number(name, text, 4096, UINT64_MAX, true,
+				    &limits->memory.total_bytes);
+	case OPT_MAX_KERNEL_BYTES:
+		return parse_number(name, text, 4096, UINT64_MAX, true,
+				    &limits->memory.kernel_bytes);
+	case OPT_MAX_RESOURCES:
+		return parse_u32(name, text, UINT32_MAX, &limits->memory.resources);
+	case OPT_MAX_PAGE_USES:
+		return parse_u32(name, text, PAGE_USES_MAX, &limits->memory.page_uses);
 	case OPT_MAX_BLOBS:
 		return parse_u32(name, text, UINT32_MAX, &limits->max_blobs);
 	case OPT_MAX_CONTEXTS:
@@ -418,7 +447,6 @@ static void set_defaults(struct options *options)
 				.max_userptr_bytes = UINT64_C(64) << 30,
 				.max_segments = 4194304,
 				.max_entries = 16384,
-				.max_total_segments = 16777216,
 			},
 			.userptr = true,
 			.userptr_rdonly = true,

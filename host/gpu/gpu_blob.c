@@ -82,7 +82,7 @@ static uint32_t blob_add_entries(struct gpu_blob *blob, const unsigned char *ent
 	}
 	if (sum < blob->backing.size)
 		return ERR_INVALID_PARAMETER;
-	run_list_trim(&blob->backing.runs);
+	userptr_trim_runs(blob->dev->userptrs, &blob->backing.runs);
 	return OK;
 }
 

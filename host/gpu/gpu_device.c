@@ -122,6 +122,7 @@ void gpu_device_print_stats(const struct gpu_device *dev, FILE *to)
 	LINE("userptr ring bytes", stats.userptr_ring_bytes);
 	LINE("jobs", stats.jobs);
 #undef LINE
+	gpu_views_print_quotas(dev, to);
 	quota_print(&dev->quota_blobs, to);
 	quota_print(&dev->quota_contexts, to);
 	quota_print(&dev->quota_attachments, to);
@@ -175,6 +176,7 @@ static int add_renderer(struct gpu_device *dev, const struct renderer_ops *ops)
 	}
 	slot->ops = ops;
 	dev->nr_renderers++;
+	dev->touches_memory |= ops->touches_memory;
 	return 0;
 
 destroy:

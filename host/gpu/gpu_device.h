@@ -18,6 +18,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "memory/memory_limits.h"
+
 /* Requests that are pending at a time; the transport should not hand in more. */
 #define GPU_DEVICE_MAX_PENDING 4096
 /* Bytes of the largest answer. */
@@ -36,7 +38,7 @@ struct guest_memory;
  * @max_userptr_bytes: bytes of one userptr resource
  * @max_segments: entries of one userptr resource
  * @max_entries: entries of one command
- * @max_total_segments: runs of all resources together
+ * @memory: of all resources together
  * @max_blobs: 0: GPU_DEVICE_BLOBS
  * @max_attachments: of resources to contexts; one context may have a quarter; 0:
  *	GPU_DEVICE_ATTACHMENTS
@@ -46,7 +48,7 @@ struct gpu_limits {
 	uint64_t max_userptr_bytes;
 	uint32_t max_segments;
 	uint32_t max_entries;
-	uint64_t max_total_segments;
+	struct memory_limits memory;
 	uint32_t max_blobs;
 	uint32_t max_attachments;
 	uint32_t max_contexts;

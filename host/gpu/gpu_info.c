@@ -12,7 +12,8 @@
 
 #include "gpu/gpu_internal.h"
 #include "gpu/userptr.h"
-#include "memory/view_udmabuf.h"
+#include "memory/guest_memory.h"
+#include "memory/udmabuf.h"
 #include "util/responses.h"
 
 unsigned int gpu_nr_capsets(const struct gpu_device *dev)
@@ -105,10 +106,16 @@ uint64_t gpu_rdonly_capset_mask(const struct gpu_device *dev)
 	return mask;
 }
 
+static uint64_t lesser(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 uint32_t gpu_handle_get_userptr_info(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct gpu_limits *limits = &dev->config.limits;
 	struct virtio_gpu_resp_userptr_info *resp;
+	uint64_t size, segments;
 
 	if (!userptr_padding_is_zero(&cmd->hdr))
 		return ERR_INVALID_PARAMETER;
@@ -118,13 +125,15 @@ uint32_t gpu_handle_get_userptr_info(struct gpu_device *dev, struct gpu_command 
 	resp = gpu_command_resp(cmd, sizeof(*resp));
 	if (!resp)
 		return ERR_OUT_OF_MEMORY;
-	resp->max_entries = htole32(limits->max_entries);
 	/* More than all resources together may have would be an empty promise. */
-	resp->max_segments = htole32(limits->max_total_segments < limits->max_segments ?
-					     (uint32_t)limits->max_total_segments :
-					     limits->max_segments);
+	memory_quotas_refresh(&dev->quotas);
+	segments = lesser(limits->max_segments, dev->quotas.runs.max);
+	size = lesser(limits->max_userptr_bytes, dev->quotas.bytes.max);
+	size = lesser(size, guest_memory_bytes(dev->gm));
+	resp->max_entries = htole32(limits->max_entries);
+	resp->max_segments = htole32((uint32_t)segments);
 	resp->alignment = htole32(USERPTR_ALIGNMENT);
-	resp->max_size = htole64(limits->max_userptr_bytes & ~(uint64_t)(USERPTR_ALIGNMENT - 1));
+	resp->max_size = htole64(size & ~(uint64_t)(USERPTR_ALIGNMENT - 1));
 	if (dev->config.userptr_rdonly) {
 		resp->flags = htole32(VIRTIO_GPU_USERPTR_INFO_RDONLY);
 		resp->rdonly_capset_mask = htole64(gpu_rdonly_capset_mask(dev));

@@ -22,6 +22,7 @@
 
 #include "gpu/gpu_device.h"
 #include "memory/backing.h"
+#include "memory/memory_limits.h"
 #include "renderer/renderer.h"
 #include "util/id_table.h"
 #include "util/quota.h"
@@ -34,6 +35,7 @@ struct release;
 struct udmabuf;
 struct userptr_core;
 struct userptr_view_ops;
+struct worker;
 
 #define GPU_MAX_RENDERERS 2
 #define GPU_TIMELINE_BUCKETS 64
@@ -155,10 +157,13 @@ struct gpu_renderer_slot {
  * @imports: attachments of userptr resources as dma-bufs, ever
  * @contexts: id to struct gpu_context
  * @nr_attachments: in all contexts together
+ * @quotas: what userptr resources cost in all
  * @quota_blobs: of @blobs
  * @quota_contexts: of @contexts
  * @quota_attachments: of @nr_attachments
  * @quota_context_attachments: what each context may have of them
+ * @worker: does what takes as long as there are pages
+ * @touches_memory: a renderer does, with the CPU
  * @renderers: what executes
  * @nr_renderers: of @renderers
  * @commands: all that are not answered, the newest first
@@ -186,10 +191,13 @@ struct gpu_device {
 	uint64_t imports;
 	struct id_table contexts;
 	unsigned int nr_attachments;
+	struct memory_quotas quotas;
 	struct quota quota_blobs;
 	struct quota quota_contexts;
 	struct quota quota_attachments;
 	struct quota quota_context_attachments;
+	struct worker *worker;
+	bool touches_memory;
 	struct gpu_renderer_slot renderers[GPU_MAX_RENDERERS];
 	unsigned int nr_renderers;
 	TAILQ_HEAD(gpu_command_list, gpu_command) commands;
@@ -296,13 +304,15 @@ uint32_t gpu_handle_destroy_userptr(struct gpu_device *dev, struct gpu_command *
 
 /* ---- gpu_views.c ---- */
 
-/* What is to do with dma-bufs; 0 or a negative errno. */
+/* The worker, and what is to do with dma-bufs; 0 or a negative errno. */
 int gpu_views_open(struct gpu_device *dev);
 /* All resources are gone. */
 void gpu_views_close(struct gpu_device *dev);
 /* For gpu_userptrs_new(). */
 const struct userptr_view_ops *gpu_views_ops(const struct gpu_device *dev);
 void gpu_views_dispatch(struct gpu_device *dev);
+/* What resources of guest memory cost, and may cost. */
+void gpu_views_print_quotas(const struct gpu_device *dev, FILE *to);
 
 /* ---- gpu_blob.c ---- */
 

@@ -14,8 +14,6 @@
 #include "gpu/userptr.h"
 #include "util/responses.h"
 
-#define MAX_USERPTRS 65536
-
 struct backing *gpu_find_backing(const struct gpu_device *dev, uint32_t id)
 {
 	struct gpu_blob *blob = id_table_find(&dev->blobs, id);
@@ -40,11 +38,19 @@ void gpu_backing_end_use(struct gpu_device *dev, struct backing *backing)
 
 /* ---- userptr resources ---- */
 
+_Static_assert(LATER == USERPTR_LATER, "one is handed on as the other");
+
 static bool blob_has_id(void *opaque, uint32_t id)
 {
 	struct gpu_device *dev = opaque;
 
 	return id_table_find(&dev->blobs, id);
+}
+
+static void userptr_completed(void *opaque, void *cookie, uint32_t response)
+{
+	(void)opaque;
+	gpu_command_executed(cookie, response);
 }
 
 static void userptr_destroyed(void *opaque, void *cookie)
@@ -63,15 +69,17 @@ struct userptr_core *gpu_userptrs_new(struct gpu_device *dev, const struct userp
 		.max_size = from->max_userptr_bytes,
 		.max_segments = from->max_segments,
 		.max_entries = from->max_entries,
-		.max_total_runs = from->max_total_segments,
-		.max_resources = MAX_USERPTRS,
 		.rdonly = dev->config.userptr_rdonly,
 	};
 	struct userptr_host host = {
 		.opaque = dev,
 		.id_in_use = blob_has_id,
+		.completed = userptr_completed,
 		.destroyed = userptr_destroyed,
 		.view = view,
+		.populate = dev->touches_memory,
+		.quotas = &dev->quotas,
+		.worker = dev->worker,
 	};
 
 	return userptr_core_new(&limits, &host, dev->gm);
@@ -85,7 +93,7 @@ uint32_t gpu_handle_create_userptr(struct gpu_device *dev, struct gpu_command *c
 			     le32toh(in->resource_id), le32toh(in->flags),
 			     (unsigned long long)le64toh(in->size), le32toh(in->nr_segments),
 			     le32toh(in->nr_entries));
-	return userptr_create(dev->userptrs, cmd->data, cmd->len);
+	return userptr_create(dev->userptrs, cmd->data, cmd->len, cmd);
 }
 
 uint32_t gpu_handle_add_userptr_pages(struct gpu_device *dev, struct gpu_command *cmd)
@@ -94,7 +102,7 @@ uint32_t gpu_handle_add_userptr_pages(struct gpu_device *dev, struct gpu_command
 
 	gpu_command_describe(cmd, "res %u offset %llu entries %u", le32toh(in->resource_id),
 			     (unsigned long long)le64toh(in->offset), le32toh(in->nr_entries));
-	return userptr_add_pages(dev->userptrs, cmd->data, cmd->len);
+	return userptr_add_pages(dev->userptrs, cmd->data, cmd->len, cmd);
 }
 
 uint32_t gpu_handle_destroy_userptr(struct gpu_device *dev, struct gpu_command *cmd)

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * gpu_views: userptr resources as dma-bufs, for contexts that take memory only so
+ * gpu_views: what the memory of userptr resources needs beside the core
+ *
+ * The worker, what is charged, and, with contexts that take memory as a dma-buf only,
+ * the dma-bufs and the way they are given back.
  *
  * Threads: the device's only.
  */
@@ -9,10 +12,14 @@
 
 #include "gpu/gpu_internal.h"
 #include "gpu/userptr.h"
+#include "memory/memory_limits.h"
 #include "memory/release.h"
 #include "memory/udmabuf.h"
+#include "memory/worker.h"
 #include "util/log.h"
 #include "util/responses.h"
+
+/* ---- userptr resources as dma-bufs ---- */
 
 static uint32_t view_extend(void *opaque, const struct backing *backing, void **draft)
 {
@@ -33,18 +40,30 @@ static uint32_t view_extend(void *opaque, const struct backing *backing, void **
 	return ret;
 }
 
-static uint32_t view_create(void *opaque, const struct backing *backing, void *draft, void **view)
+static void view_made(void *cookie, struct udmabuf_view *view, uint32_t response)
+{
+	userptr_view_made(cookie, view, response);
+}
+
+static uint32_t view_create(void *opaque, struct userptr *userptr, void *draft, void **view)
 {
 	struct gpu_device *dev = opaque;
-	struct udmabuf_view *made;
+	struct backing *backing = userptr_backing(userptr);
+	struct udmabuf_view *made = NULL;
 	uint32_t ret;
 
+	_Static_assert(USERPTR_LATER == UDMABUF_LATER, "one is handed on as the other");
 	if (backing->readonly)
 		return OK;
-	ret = udmabuf_view_create(dev->udmabuf, backing, draft, &made);
-	if (ret == OK)
-		*view = made;
+	ret = udmabuf_view_create(dev->udmabuf, backing, draft, view_made, userptr, &made);
+	*view = made;
 	return ret;
+}
+
+static void view_abandon(void *opaque, struct userptr *userptr, void *view)
+{
+	(void)opaque;
+	udmabuf_view_dispose(view, &userptr_backing(userptr)->runs);
 }
 
 static void view_discard(void *opaque, void *draft)
@@ -80,6 +99,7 @@ static bool view_quiesce(void *opaque, struct userptr *userptr, void *view, bool
 static const struct userptr_view_ops udmabuf_views = {
 	.extend = view_extend,
 	.create = view_create,
+	.abandon = view_abandon,
 	.discard = view_discard,
 	.quiesce = view_quiesce,
 };
@@ -94,6 +114,8 @@ const struct userptr_view_ops *gpu_views_ops(const struct gpu_device *dev)
 {
 	return dev->udmabuf ? &udmabuf_views : NULL;
 }
+
+/* ---- how they are given back ---- */
 
 static void evict(void *opaque, struct backing *backing, bool force)
 {
@@ -113,49 +135,60 @@ static void view_gone(void *opaque, void *cookie)
 	userptr_view_gone(cookie);
 }
 
-/**
- * gpu_views_open() - get what dma-bufs of user memory need
- * @dev: the device
- *
- * Without it the device has contexts that user memory cannot be used in, so it does not
- * offer userptr resources then.
- *
- * Return: 0 or a negative errno.
- */
-int gpu_views_open(struct gpu_device *dev)
+static int watch(struct gpu_device *dev, int fd)
 {
+	struct epoll_event event = { .events = EPOLLIN };
+
+	return epoll_ctl(dev->epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
+/*
+ * What dma-bufs of user memory need.  Without it the device has contexts that
+ * user memory cannot be used in, so it does not offer userptr resources then.
+ */
+static int open_dmabufs(struct gpu_device *dev)
+{
+	struct udmabuf_config config = {
+		.gm = dev->gm,
+		.quotas = &dev->quotas,
+		.worker = dev->worker,
+	};
 	struct release_host host = {
 		.opaque = dev,
 		.evict = evict,
 		.gone = view_gone,
 		.verbose = dev->config.verbose,
 	};
-	struct epoll_event event = { .events = EPOLLIN };
 	int err;
 
-	if (!dev->config.userptr || !dev->config.virgl)
-		return 0;
-	if (udmabuf_open(dev->gm, &dev->udmabuf)) {
+	if (udmabuf_open(&config, &dev->udmabuf)) {
 		log_error("userptr resources are not offered: libvirglrenderer's contexts can use "
 			  "the guest's memory only as dma-bufs, for which /dev/udmabuf is needed");
 		dev->config.userptr = false;
 		return 0;
 	}
 	err = release_new(&host, dev->config.grace_ms, &dev->release);
-	if (err)
-		goto close_udmabuf;
-	if (epoll_ctl(dev->epoll, EPOLL_CTL_ADD, release_fd(dev->release), &event)) {
-		err = -errno;
-		goto free_release;
-	}
-	return 0;
+	return err ? err : watch(dev, release_fd(dev->release));
+}
 
-free_release:
-	release_free(dev->release);
-	dev->release = NULL;
-close_udmabuf:
-	udmabuf_close(dev->udmabuf);
-	dev->udmabuf = NULL;
+/**
+ * gpu_views_open() - get what userptr resources need
+ * @dev: the device; its configuration may lose what cannot be had
+ *
+ * Return: 0 or a negative errno.
+ */
+int gpu_views_open(struct gpu_device *dev)
+{
+	int err;
+
+	memory_quotas_init(&dev->quotas, &dev->config.limits.memory, dev->gm);
+	err = worker_new(&dev->worker);
+	if (!err)
+		err = watch(dev, worker_fd(dev->worker));
+	if (!err && dev->config.userptr && dev->config.virgl)
+		err = open_dmabufs(dev);
+	if (err)
+		gpu_views_close(dev);
 	return err;
 }
 
@@ -167,16 +200,35 @@ void gpu_views_close(struct gpu_device *dev)
 {
 	if (dev->release)
 		release_free(dev->release);
+	/* It may yet have dma-bufs to close. */
+	worker_free(dev->worker);
 	if (dev->udmabuf)
 		udmabuf_close(dev->udmabuf);
+	dev->release = NULL;
+	dev->worker = NULL;
+	dev->udmabuf = NULL;
 }
 
 /**
- * gpu_views_dispatch() - look after those that others still have
+ * gpu_views_dispatch() - hand on what the worker has done, and look after dma-bufs
  * @dev: the device
  */
 void gpu_views_dispatch(struct gpu_device *dev)
 {
+	worker_dispatch(dev->worker);
 	if (dev->release)
 		release_dispatch(dev->release);
+}
+
+/**
+ * gpu_views_print_quotas() - lines of the statistics
+ * @dev: the device
+ * @to: where they go
+ */
+void gpu_views_print_quotas(const struct gpu_device *dev, FILE *to)
+{
+	memory_quotas_print(&dev->quotas, to);
+	userptr_core_print_quotas(dev->userptrs, to);
+	if (dev->udmabuf)
+		udmabuf_print_quotas(dev->udmabuf, to);
 }

@@ -2,67 +2,27 @@
 /*
  * userptr: assembly, limits and lifetime of userptr resources
  *
- * See userptr.h.  Invariants: total_runs is the sum of nr of all run lists that
- * are charged here, and above the limit only until the command that exceeded it
- * is refused; a failed resource has no runs; only a half-built one has a draft,
- * and only a complete one a view;
+ * See userptr.h.  Invariants: a failed resource has no runs and no bytes charged; only
+ * a half-built one has a draft, and only a complete one a view;
  * a resource leaves the table only when nobody holds it and its view is gone.
  * A command is the transport's copy, so reading it twice is safe; guest memory
  * itself is never read here.
  *
- * Threads: the ring thread only.
+ * Threads: the device's only.
  */
 #include <assert.h>
 #include <endian.h>
-#include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <linux/virtio_gpu_userptr.h>
 
-#include "gpu/userptr.h"
-#include "util/id_table.h"
+#include "gpu/userptr_internal.h"
+#include "memory/guest_memory.h"
+#include "memory/run_list.h"
+#include "util/log.h"
 #include "util/responses.h"
-
-/**
- * struct userptr - one resource
- * @backing: what renderers see; first, so that idle() finds the rest
- * @core: whose it is
- * @state: see enum userptr_state
- * @described: bytes that the entries so far describe
- * @nr_segments: entries that may come at most, says CREATE; 0: it does not say
- * @nr_received: entries that came
- * @draft: what the view will be made of, or NULL
- * @cookie: of the DESTROY that is not answered yet
- */
-struct userptr {
-	struct backing backing;
-	struct userptr_core *core;
-	enum userptr_state state;
-	uint64_t described;
-	uint32_t nr_segments;
-	uint32_t nr_received;
-	void *draft;
-	void *cookie;
-};
-
-/**
- * struct userptr_core - all of them
- * @limits: see there
- * @host: see there
- * @gm: guest memory
- * @table: id to struct userptr
- * @total_runs: charged now
- * @totals: kept up to date, but for what is counted when asked
- */
-struct userptr_core {
-	struct userptr_limits limits;
-	struct userptr_host host;
-	struct guest_memory *gm;
-	struct id_table table;
-	uint64_t total_runs;
-	struct userptr_totals totals;
-};
 
 struct userptr_core *userptr_core_new(const struct userptr_limits *limits,
 				      const struct userptr_host *host, struct guest_memory *gm)
@@ -75,6 +35,10 @@ struct userptr_core *userptr_core_new(const struct userptr_limits *limits,
 	core->limits.max_size &= ~(uint64_t)(USERPTR_ALIGNMENT - 1);
 	core->host = *host;
 	core->gm = gm;
+	quota_init(&core->size, "bytes of one userptr resource", "--max-userptr-bytes",
+		   core->limits.max_size);
+	quota_init(&core->segments, "segments of one userptr resource", "--max-segments",
+		   core->limits.max_segments);
 	return core;
 }
 
@@ -92,41 +56,15 @@ void userptr_core_totals(const struct userptr_core *core, struct userptr_totals 
 	totals->resources = core->table.nr;
 }
 
-uint32_t userptr_append_range(struct userptr_core *core, struct run_list *list, uint64_t addr,
-			      uint64_t len, uint64_t max_runs)
+/**
+ * userptr_core_print_quotas() - lines of the statistics
+ * @core: of it
+ * @to: where they go
+ */
+void userptr_core_print_quotas(const struct userptr_core *core, FILE *to)
 {
-	struct run pieces[GUEST_MEMORY_MAX_REGIONS];
-	uint32_t ret = OK;
-	int i, nr;
-
-	nr = guest_memory_take(core->gm, addr, len, pieces, GUEST_MEMORY_MAX_REGIONS);
-	if (nr < 0)
-		return nr == -ENOMEM ? ERR_OUT_OF_MEMORY : ERR_INVALID_PARAMETER;
-	for (i = 0; i < nr && ret == OK; i++) {
-		size_t before = list->nr;
-
-		/*
-		 * What would be read there may not be what the guest has written, and later
-		 * a job would find that a page cannot be had.
-		 */
-		if (ram_file_damaged(pieces[i].file) || run_populate(&pieces[i]) ||
-		    run_list_append(list, &pieces[i]))
-			ret = ERR_OUT_OF_MEMORY;
-		core->total_runs += list->nr - before;
-		if (ret == OK &&
-		    (list->nr > max_runs || core->total_runs > core->limits.max_total_runs))
-			ret = ERR_LIMIT;
-	}
-	runs_put(pieces, (unsigned int)nr);
-	return ret;
-}
-
-void userptr_drop_runs(struct userptr_core *core, struct run_list *list)
-{
-	assert(list->nr <= core->total_runs);
-	core->total_runs -= list->nr;
-	run_list_destroy(list);
-	run_list_init(list);
+	quota_print(&core->size, to);
+	quota_print(&core->segments, to);
 }
 
 struct userptr *userptr_find(const struct userptr_core *core, uint32_t id)
@@ -144,27 +82,56 @@ struct backing *userptr_backing(struct userptr *userptr)
 	return &userptr->backing;
 }
 
-/* What the resource described is gone; totals say what is held. */
-static void userptr_drop_memory(struct userptr *userptr)
+/* Of what is held, this one has nothing more. */
+static void drop_counts(struct userptr *userptr)
 {
 	struct userptr_core *core = userptr->core;
 
 	core->totals.segments -= userptr->nr_received;
 	core->totals.bytes -= userptr->described;
 	core->totals.runs -= userptr->backing.runs.nr;
-	userptr_drop_runs(core, &userptr->backing.runs);
+	quota_uncharge(&core->host.quotas->bytes, userptr->charged);
+	userptr->nr_received = 0;
+	userptr->described = 0;
+	userptr->charged = 0;
+}
+
+static void drop_draft(struct userptr *userptr)
+{
+	struct userptr_core *core = userptr->core;
+
 	if (userptr->draft)
 		core->host.view->discard(core->host.opaque, userptr->draft);
 	userptr->draft = NULL;
-	userptr->nr_received = 0;
-	userptr->described = 0;
 }
 
-static uint32_t userptr_fail(struct userptr *userptr, uint32_t why)
+/* What the resource described is gone. */
+static void userptr_drop_memory(struct userptr *userptr)
+{
+	drop_counts(userptr);
+	drop_draft(userptr);
+	userptr_drop_runs(userptr->core, &userptr->backing.runs);
+}
+
+/**
+ * userptr_fail() - it can only be destroyed now
+ * @userptr: it; one that is dying goes on doing so
+ * @why: what to answer
+ *
+ * Return: @why.
+ */
+uint32_t userptr_fail(struct userptr *userptr, uint32_t why)
 {
 	userptr_drop_memory(userptr);
-	userptr->state = USERPTR_FAILED;
+	if (userptr->state != USERPTR_DYING)
+		userptr->state = USERPTR_FAILED;
 	return why;
+}
+
+static void userptr_free(struct userptr *userptr)
+{
+	quota_uncharge(&userptr->core->host.quotas->resources, 1);
+	free(userptr);
 }
 
 /* Nobody can reach the memory any more. */
@@ -175,7 +142,7 @@ static void userptr_remove(struct userptr *userptr)
 
 	userptr_drop_memory(userptr);
 	id_table_remove(&core->table, userptr->backing.id);
-	free(userptr);
+	userptr_free(userptr);
 	core->host.destroyed(core->host.opaque, cookie);
 }
 
@@ -195,22 +162,47 @@ void userptr_view_gone(struct userptr *userptr)
 	userptr_remove(userptr);
 }
 
+/* Nothing of it can be reached; what is left to be freed may be freed by the worker. */
+static void userptr_reset(struct userptr *userptr)
+{
+	struct userptr_core *core = userptr->core;
+	size_t room = userptr->backing.runs.capacity;
+
+	drop_counts(userptr);
+	userptr_give_up(userptr);
+	assert(!userptr->backing.holds);
+	if (userptr->backing.view)
+		core->host.view->quiesce(core->host.opaque, userptr, userptr->backing.view, true);
+	drop_draft(userptr);
+	/* The runs may have been taken, to be freed with the view. */
+	quota_uncharge(&core->host.quotas->runs, room);
+	run_list_destroy(&userptr->backing.runs);
+	userptr_free(userptr);
+}
+
+/**
+ * userptr_core_reset() - drop all resources
+ * @core: all of them; nobody holds any
+ */
 void userptr_core_reset(struct userptr_core *core)
 {
 	size_t i;
 
+	/* What the worker is at ends soon then, and is all that is waited for. */
+	worker_pause(core->host.worker, true);
 	for (i = 0; i < core->table.size; i++) {
 		struct userptr *userptr = id_table_at(&core->table, i);
 
-		if (!userptr)
-			continue;
-		assert(!userptr->backing.holds);
-		if (userptr->backing.view)
-			core->host.view->quiesce(core->host.opaque, userptr, userptr->backing.view,
-						 true);
-		userptr_drop_memory(userptr);
-		free(userptr);
+		if (userptr)
+			atomic_store(&userptr->backing.stop, true);
 	}
+	for (i = 0; i < core->table.size; i++) {
+		struct userptr *userptr = id_table_at(&core->table, i);
+
+		if (userptr)
+			userptr_reset(userptr);
+	}
+	worker_pause(core->host.worker, false);
 	id_table_destroy(&core->table);
 }
 
@@ -219,20 +211,22 @@ static struct userptr *userptr_new(struct userptr_core *core, uint32_t id, uint3
 {
 	struct userptr *userptr;
 
-	if (core->table.nr >= core->limits.max_resources) {
-		*why = ERR_LIMIT;
+	memory_quotas_refresh(core->host.quotas);
+	*why = ERR_LIMIT;
+	if (!quota_charge(&core->host.quotas->resources, 1))
 		return NULL;
-	}
 	*why = ERR_OUT_OF_MEMORY;
 	userptr = calloc(1, sizeof(*userptr));
-	if (!userptr)
+	if (!userptr) {
+		quota_uncharge(&core->host.quotas->resources, 1);
 		return NULL;
+	}
 	userptr->core = core;
 	userptr->backing.id = id;
 	userptr->backing.idle = userptr_idle;
 	run_list_init(&userptr->backing.runs);
 	if (id_table_insert(&core->table, id, userptr)) {
-		free(userptr);
+		userptr_free(userptr);
 		return NULL;
 	}
 	return userptr;
@@ -277,8 +271,7 @@ static uint32_t add_entry(struct userptr *userptr, const struct userptr_entry *e
 	if (entry->padding || !length || (addr | length) & (USERPTR_ALIGNMENT - 1) ||
 	    addr + length < addr || length > userptr->backing.size - userptr->described)
 		return ERR_INVALID_PARAMETER;
-	ret = userptr_append_range(core, &userptr->backing.runs, addr, length,
-				   core->limits.max_segments);
+	ret = userptr_append_runs(core, &userptr->backing.runs, addr, length, &core->segments);
 	core->totals.runs += userptr->backing.runs.nr - before;
 	if (ret != OK)
 		return ret;
@@ -289,40 +282,19 @@ static uint32_t add_entry(struct userptr *userptr, const struct userptr_entry *e
 	return ret;
 }
 
-/*
- * The guest waits for this answer with all its pages pinned, so what is done here
- * does not depend on how many runs there are.  The list is not trimmed either:
- * that could copy it, and of a long list what doubling left over was never touched.
- */
-static uint32_t userptr_complete(struct userptr *userptr)
-{
-	struct userptr_core *core = userptr->core;
-	uint32_t ret;
-
-	if (core->host.view) {
-		ret = core->host.view->create(core->host.opaque, &userptr->backing, userptr->draft,
-					      &userptr->backing.view);
-		if (ret != OK)
-			return userptr_fail(userptr, ret);
-		userptr->draft = NULL;
-	}
-	userptr->state = USERPTR_USABLE;
-	core->totals.created++;
-	core->totals.created_bytes += userptr->described;
-	core->totals.created_segments += userptr->nr_received;
-	return OK;
-}
-
 /* One chunk; the resource fails with the first entry that is refused. */
-static uint32_t add_entries(struct userptr *userptr, const unsigned char *entries, uint32_t nr)
+static uint32_t add_entries(struct userptr *userptr, const unsigned char *entries, uint32_t nr,
+			    void *cookie)
 {
 	struct userptr_core *core = userptr->core;
-	uint32_t bound = userptr->nr_segments;
+	uint64_t sum = (uint64_t)userptr->nr_received + nr;
 	uint32_t i, ret;
 
 	/* A bound of the guest's own is not above ours. */
-	if (nr > (bound ? bound : core->limits.max_segments) - userptr->nr_received)
-		return userptr_fail(userptr, bound ? ERR_INVALID_PARAMETER : ERR_LIMIT);
+	if (userptr->nr_segments && sum > userptr->nr_segments)
+		return userptr_fail(userptr, ERR_INVALID_PARAMETER);
+	if (!quota_fits(&core->segments, sum))
+		return userptr_fail(userptr, ERR_LIMIT);
 	/* After the last byte there is no length that an entry could have. */
 	for (i = 0; i < nr; i++) {
 		struct userptr_entry entry = userptr_entry_at(entries, i);
@@ -337,10 +309,25 @@ static uint32_t add_entries(struct userptr *userptr, const unsigned char *entrie
 		if (ret != OK)
 			return userptr_fail(userptr, ret);
 	}
-	return userptr->described == userptr->backing.size ? userptr_complete(userptr) : OK;
+	return userptr->described == userptr->backing.size ? userptr_complete(userptr, cookie) : OK;
 }
 
-static uint32_t check_create(const struct userptr_core *core,
+/* Whether there can be one of that size at all. */
+static bool size_is_possible(struct userptr_core *core, uint32_t id, uint64_t size)
+{
+	uint64_t ram = guest_memory_bytes(core->gm);
+
+	if (!quota_fits(&core->size, size))
+		return false;
+	if (size <= ram)
+		return true;
+	log_error("resource %u refused: it has %" PRIu64 " bytes, which is more than guest RAM, "
+		  "%" PRIu64,
+		  id, size, ram);
+	return false;
+}
+
+static uint32_t check_create(struct userptr_core *core,
 			     const struct virtio_gpu_resource_create_userptr *cmd,
 			     size_t entry_bytes)
 {
@@ -353,12 +340,13 @@ static uint32_t check_create(const struct userptr_core *core,
 		return ERR_INVALID_PARAMETER;
 	if (flags & VIRTIO_GPU_USERPTR_RDONLY && !core->limits.rdonly)
 		return ERR_UNSUPPORTED;
-	if (size > core->limits.max_size || nr_segments > core->limits.max_segments)
+	if (!size_is_possible(core, le32toh(cmd->resource_id), size) ||
+	    !quota_fits(&core->segments, nr_segments))
 		return ERR_LIMIT;
 	return check_entries(core, le32toh(cmd->nr_entries), entry_bytes);
 }
 
-uint32_t userptr_create(struct userptr_core *core, const void *data, size_t len)
+uint32_t userptr_create(struct userptr_core *core, const void *data, size_t len, void *cookie)
 {
 	struct virtio_gpu_resource_create_userptr cmd;
 	struct userptr *userptr;
@@ -376,15 +364,19 @@ uint32_t userptr_create(struct userptr_core *core, const void *data, size_t len)
 	ret = check_create(core, &cmd, len - sizeof(cmd));
 	if (ret != OK)
 		return userptr_fail(userptr, ret);
+	/* As declared: what follows is within that. */
+	if (!quota_charge(&core->host.quotas->bytes, le64toh(cmd.size)))
+		return userptr_fail(userptr, ERR_LIMIT);
 	userptr->state = USERPTR_HALF_BUILT;
+	userptr->charged = le64toh(cmd.size);
 	userptr->backing.size = le64toh(cmd.size);
 	userptr->backing.readonly = le32toh(cmd.flags) & VIRTIO_GPU_USERPTR_RDONLY;
 	userptr->nr_segments = le32toh(cmd.nr_segments);
 	return add_entries(userptr, (const unsigned char *)data + sizeof(cmd),
-			   le32toh(cmd.nr_entries));
+			   le32toh(cmd.nr_entries), cookie);
 }
 
-uint32_t userptr_add_pages(struct userptr_core *core, const void *data, size_t len)
+uint32_t userptr_add_pages(struct userptr_core *core, const void *data, size_t len, void *cookie)
 {
 	struct virtio_gpu_resource_add_userptr_pages cmd;
 	struct userptr *userptr;
@@ -402,7 +394,7 @@ uint32_t userptr_add_pages(struct userptr_core *core, const void *data, size_t l
 	if (ret != OK)
 		return userptr_fail(userptr, ret);
 	return add_entries(userptr, (const unsigned char *)data + sizeof(cmd),
-			   le32toh(cmd.nr_entries));
+			   le32toh(cmd.nr_entries), cookie);
 }
 
 uint32_t userptr_destroy_check(struct userptr_core *core, const void *data, size_t len,

@@ -158,22 +158,23 @@ struct ram_file *ram_file_get(struct ram_file *file)
 }
 
 /**
- * ram_file_put() - drop a reference, unmap with the last one
+ * ram_file_put_many() - drop references, unmap with the last one
  * @file: any thread
+ * @nr: how many
  */
-void ram_file_put(struct ram_file *file)
+void ram_file_put_many(struct ram_file *file, uint64_t nr)
 {
 	uint64_t refs = __atomic_load_n(&file->refs, __ATOMIC_RELAXED);
 
 	/* Not the last one: no lock.  A failed exchange has reloaded refs. */
-	while (refs > 1) {
-		if (__atomic_compare_exchange_n(&file->refs, &refs, refs - 1, true,
+	while (refs > nr) {
+		if (__atomic_compare_exchange_n(&file->refs, &refs, refs - nr, true,
 						__ATOMIC_RELEASE, __ATOMIC_RELAXED))
 			return;
 	}
 
 	pthread_mutex_lock(&ram_files_lock);
-	if (__atomic_sub_fetch(&file->refs, 1, __ATOMIC_ACQ_REL)) {
+	if (__atomic_sub_fetch(&file->refs, nr, __ATOMIC_ACQ_REL)) {
 		pthread_mutex_unlock(&ram_files_lock);
 		return;
 	}
@@ -185,6 +186,15 @@ void ram_file_put(struct ram_file *file)
 	close(file->fd);
 	free(file->there);
 	free(file);
+}
+
+/**
+ * ram_file_put() - drop a reference, unmap with the last one
+ * @file: any thread
+ */
+void ram_file_put(struct ram_file *file)
+{
+	ram_file_put_many(file, 1);
 }
 
 /**

@@ -67,6 +67,7 @@ int ram_file_open(int fd, uint64_t end, struct ram_file **out);
 int ram_file_fd(const struct ram_file *file);
 struct ram_file *ram_file_get(struct ram_file *file);
 void ram_file_put(struct ram_file *file);
+void ram_file_put_many(struct ram_file *file, uint64_t nr);
 /*
  * Whether something of it was not there when it was needed, and zeroes are in its
  * place for this process: it was truncated, or its file system is full.

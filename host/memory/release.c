@@ -10,11 +10,13 @@
  * each a grace period long; the last has no end, because to end it would be to
  * tell the guest something that is not true.
  *
- * Invariant: every pending view is on the list once, and the timer is set for the
- * earliest of their checks.  A callback may begin or finish any release, its own
+ * A view that is alone is closed, which the worker may be long at.
+ *
+ * Invariant: every view is on one of the lists once, and the timer is set for the
+ * earliest check of a pending one.  A callback may begin or finish any release, its own
  * included: nothing is kept across one.
  *
- * Threads: the ring thread only.
+ * Threads: the device's only.
  */
 #include <assert.h>
 #include <errno.h>
@@ -75,16 +77,20 @@ struct wait {
 };
 
 /**
- * struct pending - a wait that the ring does not wait for
- * @link: in release.pending
+ * struct pending - a view that the ring does not wait for
+ * @link: in release.pending, or, once it is alone, in release.closing
+ * @release: whose it is
  * @wait: it
  * @cookie: for gone()
  */
 struct pending {
 	TAILQ_ENTRY(pending) link;
+	struct release *release;
 	struct wait wait;
 	void *cookie;
 };
+
+TAILQ_HEAD(pending_list, pending);
 
 /**
  * struct release - all of them
@@ -92,7 +98,8 @@ struct pending {
  * @grace: nanoseconds, not 0
  * @timer: timerfd
  * @pending: the ones looked at longest ago come first
- * @nr: of them
+ * @closing: those that are alone, and are being closed
+ * @nr: of both
  * @lines: what the log has had since @lines_since
  * @lines_since: see @lines
  */
@@ -100,7 +107,8 @@ struct release {
 	struct release_host host;
 	uint64_t grace;
 	int timer;
-	TAILQ_HEAD(, pending) pending;
+	struct pending_list pending;
+	struct pending_list closing;
 	unsigned int nr;
 	unsigned int lines;
 	uint64_t lines_since;
@@ -205,7 +213,6 @@ static void wait_out(struct release *release, struct wait *wait)
 		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
 		wait_escalate(release, wait);
 	}
-	udmabuf_view_free(wait->view);
 }
 
 /* All of them */
@@ -227,10 +234,44 @@ static void set_timer(struct release *release, uint64_t from)
 		log_error("release timer: %s", strerror(errno));
 }
 
-static void pending_remove(struct release *release, struct pending *pending)
+static struct pending *find_pending(struct pending_list *list, const struct udmabuf_view *view)
 {
-	TAILQ_REMOVE(&release->pending, pending, link);
-	release->nr--;
+	struct pending *pending;
+
+	TAILQ_FOREACH(pending, list, link)
+		if (pending->wait.view == view)
+			break;
+	return pending;
+}
+
+static void forget(struct pending_list *list, struct pending *pending)
+{
+	TAILQ_REMOVE(list, pending, link);
+	pending->release->nr--;
+	free(pending);
+}
+
+/* The worker has closed it. */
+static void was_closed(void *opaque)
+{
+	struct pending *pending = opaque;
+	struct release *release = pending->release;
+	void *cookie = pending->cookie;
+
+	forget(&release->closing, pending);
+	release->host.gone(release->host.opaque, cookie);
+}
+
+/* It is alone.  True: it is closed, and forgotten; false: was_closed() follows. */
+static bool pending_close(struct pending *pending)
+{
+	struct release *release = pending->release;
+
+	TAILQ_INSERT_TAIL(&release->closing, pending, link);
+	if (!udmabuf_view_free(pending->wait.view, was_closed, pending))
+		return false;
+	forget(&release->closing, pending);
+	return true;
 }
 
 /**
@@ -251,6 +292,7 @@ int release_new(const struct release_host *host, unsigned int grace_ms, struct r
 	release->host = *host;
 	release->grace = (grace_ms ? grace_ms : 1) * MS;
 	TAILQ_INIT(&release->pending);
+	TAILQ_INIT(&release->closing);
 	release->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (release->timer < 0) {
 		err = -errno;
@@ -287,21 +329,24 @@ bool release_begin(struct release *release, struct backing *backing, struct udma
 		   void *cookie)
 {
 	struct pending *pending;
+	struct wait wait;
 
-	if (udmabuf_view_alone(view)) {
-		udmabuf_view_free(view);
+	if (!view)
 		return true;
-	}
 	pending = malloc(sizeof(*pending));
 	if (!pending) {
-		/* The ring has to wait then: later is better than wrong. */
-		release_now(release, backing, view);
-		return true;
+		/* The device has to wait then: later is better than wrong. */
+		wait_init(release, &wait, backing, view);
+		wait_out(release, &wait);
+		return udmabuf_view_free(view, NULL, NULL);
 	}
-	wait_init(release, &pending->wait, backing, view);
+	pending->release = release;
 	pending->cookie = cookie;
-	TAILQ_INSERT_TAIL(&release->pending, pending, link);
 	release->nr++;
+	wait_init(release, &pending->wait, backing, view);
+	if (udmabuf_view_alone(view))
+		return pending_close(pending);
+	TAILQ_INSERT_TAIL(&release->pending, pending, link);
 	set_timer(release, 0);
 	return false;
 }
@@ -309,26 +354,31 @@ bool release_begin(struct release *release, struct backing *backing, struct udma
 /**
  * release_now() - give up a view before returning
  * @release: all of them
- * @backing: idle
+ * @backing: idle; its runs are taken
  * @view: of @backing, pending or not; NULL is alone
  */
 void release_now(struct release *release, struct backing *backing, struct udmabuf_view *view)
 {
-	struct pending *pending;
+	struct pending *pending = find_pending(&release->closing, view);
 	struct wait wait;
 
+	if (!view)
+		return;
+	if (pending) {
+		forget(&release->closing, pending);
+		udmabuf_view_dispose(view, &backing->runs);
+		return;
+	}
 	wait_init(release, &wait, backing, view);
-	TAILQ_FOREACH(pending, &release->pending, link) {
-		if (pending->wait.view != view)
-			continue;
+	pending = find_pending(&release->pending, view);
+	if (pending) {
 		/* Where it stands, it goes on. */
 		wait = pending->wait;
-		pending_remove(release, pending);
-		free(pending);
+		forget(&release->pending, pending);
 		set_timer(release, 0);
-		break;
 	}
 	wait_out(release, &wait);
+	udmabuf_view_dispose(view, &backing->runs);
 }
 
 /**
@@ -369,11 +419,10 @@ void release_dispatch(struct release *release)
 		ticks = 0;
 	for (i = 0; i < CHECKS_AT_ONCE && (pending = next_due(release, now)); i++) {
 		if (udmabuf_view_alone(pending->wait.view)) {
-			udmabuf_view_free(pending->wait.view);
+			TAILQ_REMOVE(&release->pending, pending, link);
 			cookie = pending->cookie;
-			pending_remove(release, pending);
-			free(pending);
-			release->host.gone(release->host.opaque, cookie);
+			if (pending_close(pending))
+				release->host.gone(release->host.opaque, cookie);
 			continue;
 		}
 		/* Behind those that wait for their turn. */

@@ -8,7 +8,7 @@
  * ended, after another the processes that have it; then it goes on waiting and
  * says so, for an answer that is not true must not be given.
  *
- * Threads: the ring thread only.
+ * Threads: the device's only.
  */
 #ifndef RELEASE_H
 #define RELEASE_H
@@ -39,15 +39,16 @@ int release_new(const struct release_host *host, unsigned int grace_ms, struct r
 void release_free(struct release *release);
 /*
  * Give up @view, of @backing.  True: it is freed.  False: gone() follows, from
- * release_dispatch(); @backing must live until then.  A view that is NULL (a
+ * release_dispatch() or worker_dispatch(); @backing must live until then.  A view that is NULL (a
  * read-only resource has no dma-buf) is given up at once.
  */
 bool release_begin(struct release *release, struct backing *backing, struct udmabuf_view *view,
 		   void *cookie);
 /*
- * The same, but @view is freed on return, and gone() does not follow; also for
- * a view that release_begin() was called with.  It evicts as release_begin()
- * does, and like it has no end if nothing helps.
+ * The same, but nobody can reach @view on return, and gone() does not follow; also for
+ * a view that release_begin() was called with.  The view and the runs of @backing are
+ * closed later.  It evicts as release_begin() does, and like it has no end if nothing
+ * helps.
  */
 void release_now(struct release *release, struct backing *backing, struct udmabuf_view *view);
 /* Readable when release_dispatch() has something to do. */

@@ -47,6 +47,31 @@ static int run_list_resize(struct run_list *list, size_t capacity)
 }
 
 /**
+ * run_list_has_room() - whether a run fits
+ * @list: the list
+ * @run: what is to be appended
+ *
+ * Return: true if the arrays need not grow for it.
+ */
+bool run_list_has_room(const struct run_list *list, const struct run *run)
+{
+	return list->nr < list->capacity ||
+	       (list->nr && run_continues(&list->runs[list->nr - 1], run));
+}
+
+/**
+ * run_list_reserve() - make room
+ * @list: the list
+ * @capacity: runs that are to fit, more than do
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int run_list_reserve(struct run_list *list, size_t capacity)
+{
+	return run_list_resize(list, capacity);
+}
+
+/**
  * run_list_append() - add bytes at the end
  * @list: the list
  * @run: borrowed; the list takes a reference of its own if it keeps it apart
@@ -109,10 +134,15 @@ void run_list_trim(struct run_list *list)
  */
 void run_list_destroy(struct run_list *list)
 {
-	size_t i;
+	size_t i, first = 0;
 
-	for (i = 0; i < list->nr; i++)
-		ram_file_put(list->runs[i].file);
+	/* Neighbours are of the same file as a rule, and go together. */
+	for (i = 1; i <= list->nr; i++) {
+		if (i < list->nr && list->runs[i].file == list->runs[first].file)
+			continue;
+		ram_file_put_many(list->runs[first].file, i - first);
+		first = i;
+	}
 	free(list->runs);
 	free(list->ends);
 	run_list_init(list);

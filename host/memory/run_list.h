@@ -12,6 +12,7 @@
 #define RUN_LIST_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,10 @@ struct run_list {
 };
 
 void run_list_init(struct run_list *list);
+/* Whether @run fits without the arrays having to grow. */
+bool run_list_has_room(const struct run_list *list, const struct run *run);
+/* Room for @capacity runs, which is more than there is: 0 or -ENOMEM. */
+int run_list_reserve(struct run_list *list, size_t capacity);
 /* Add @run's bytes at the end, merging; takes a reference of its own. */
 int run_list_append(struct run_list *list, const struct run *run);
 uint64_t run_list_bytes(const struct run_list *list);

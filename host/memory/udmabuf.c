@@ -5,7 +5,7 @@
  * Invariant: what the device relies on (see udmabuf_alone.c) was tried with a page
  * of our own before any guest memory is given out.
  *
- * Threads: the ring thread only.
+ * Threads: the device's only.
  */
 #include <assert.h>
 #include <errno.h>
@@ -22,6 +22,7 @@
 
 #include "memory/backing.h"
 #include "memory/guest_memory.h"
+#include "memory/memory_limits.h"
 #include "memory/udmabuf.h"
 #include "memory/udmabuf_internal.h"
 #include "util/clock.h"
@@ -210,7 +211,7 @@ static void log_unfit(int fd, const char *why)
  */
 bool udmabuf_usable(struct udmabuf *udmabuf)
 {
-	struct guest_memory *gm = udmabuf->gm;
+	struct guest_memory *gm = udmabuf->config.gm;
 	struct ram_file *files[GUEST_MEMORY_MAX_REGIONS];
 	unsigned int i, nr;
 
@@ -300,14 +301,15 @@ out_memory:
  * udmabuf_open_at() - udmabuf_open() with other paths
  * @device: instead of /dev/udmabuf
  * @parameters: folder with list_limit and size_limit_mb
- * @gm: guest memory, must outlive it
+ * @config: see there
  * @out: the device
  *
  * Return: 0 or a negative errno, which was logged.
  */
-int udmabuf_open_at(const char *device, const char *parameters, struct guest_memory *gm,
+int udmabuf_open_at(const char *device, const char *parameters, const struct udmabuf_config *config,
 		    struct udmabuf **out)
 {
+	uint32_t max_uses = memory_limits_resolve(&config->quotas->given, 0).page_uses;
 	struct udmabuf *udmabuf = calloc(1, sizeof(*udmabuf));
 	int err;
 
@@ -316,14 +318,21 @@ int udmabuf_open_at(const char *device, const char *parameters, struct guest_mem
 		return -ENOMEM;
 	}
 	udmabuf->parameters = parameters;
-	udmabuf->gm = gm;
+	udmabuf->config = *config;
 	udmabuf->spare = -1;
+	quota_init(&udmabuf->uses, "dma-bufs of one page", "--max-page-uses", max_uses);
+	udmabuf->page_uses = page_uses_new(max_uses);
+	if (!udmabuf->page_uses) {
+		err = -ENOMEM;
+		log_error("udmabuf: no memory");
+		goto err_free;
+	}
 	udmabuf->fd = open(device, O_RDWR | O_CLOEXEC);
 	if (udmabuf->fd < 0) {
 		err = -errno;
 		log_error("%s: %s; it needs a kernel with CONFIG_UDMABUF and the right to open it",
 			  device, strerror(errno));
-		goto err_free;
+		goto err_uses;
 	}
 	err = udmabuf_read_limits(parameters, &udmabuf->limits);
 	if (err)
@@ -343,6 +352,8 @@ err_close:
 	if (udmabuf->spare >= 0)
 		close(udmabuf->spare);
 	close(udmabuf->fd);
+err_uses:
+	page_uses_free(udmabuf->page_uses);
 err_free:
 	free(udmabuf);
 	return err;
@@ -350,14 +361,14 @@ err_free:
 
 /**
  * udmabuf_open() - see the header
- * @gm: guest memory, must outlive it
+ * @config: see there
  * @out: the device
  *
  * Return: 0 or a negative errno, which was logged.
  */
-int udmabuf_open(struct guest_memory *gm, struct udmabuf **out)
+int udmabuf_open(const struct udmabuf_config *config, struct udmabuf **out)
 {
-	return udmabuf_open_at(UDMABUF_DEVICE, UDMABUF_PARAMETERS, gm, out);
+	return udmabuf_open_at(UDMABUF_DEVICE, UDMABUF_PARAMETERS, config, out);
 }
 
 /**
@@ -372,6 +383,7 @@ void udmabuf_close(struct udmabuf *udmabuf)
 	if (udmabuf->spare >= 0)
 		close(udmabuf->spare);
 	close(udmabuf->fd);
+	page_uses_free(udmabuf->page_uses);
 	free(udmabuf);
 }
 
@@ -383,4 +395,14 @@ void udmabuf_close(struct udmabuf *udmabuf)
 void udmabuf_totals(const struct udmabuf *udmabuf, struct udmabuf_totals *totals)
 {
 	*totals = udmabuf->totals;
+}
+
+/**
+ * udmabuf_print_quotas() - lines of the statistics
+ * @udmabuf: the device
+ * @to: where they go
+ */
+void udmabuf_print_quotas(const struct udmabuf *udmabuf, FILE *to)
+{
+	quota_print(&udmabuf->uses, to);
 }

@@ -11,21 +11,28 @@
  * NULL, which every function here takes for a view that nobody can reach, and
  * only contexts that need none (capset.rdonly) can have it attached.
  *
- * Threads: the ring thread only.
+ * To make one and to give one up takes as long as it has pages, and so is done by a
+ * worker; what is said here to follow comes from within worker_dispatch().
+ *
+ * Threads: the device's only.
  */
 #ifndef UDMABUF_H
 #define UDMABUF_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 struct backing;
 struct guest_memory;
+struct memory_quotas;
+struct run_list;
 struct udmabuf;
 struct udmabuf_create_list;
 struct udmabuf_draft;
 struct udmabuf_view;
+struct worker;
 
 /**
  * struct udmabuf_limits - what the running kernel takes for one dma-buf
@@ -37,13 +44,24 @@ struct udmabuf_limits {
 	uint64_t bytes;
 };
 
+/**
+ * struct udmabuf_config - what it needs; all must outlive it
+ * @gm: guest memory
+ * @quotas: what is charged for dma-bufs
+ * @worker: does what takes long; NULL: all is done at once
+ */
+struct udmabuf_config {
+	struct guest_memory *gm;
+	struct memory_quotas *quotas;
+	struct worker *worker;
+};
+
 /*
  * Open /dev/udmabuf, read its limits, and try with a page of our own memory that
  * what udmabuf_alone.c relies on is so.  0 or a negative errno, which was logged.
- * @gm must outlive it.
  */
-int udmabuf_open(struct guest_memory *gm, struct udmabuf **out);
-/* No views are left. */
+int udmabuf_open(const struct udmabuf_config *config, struct udmabuf **out);
+/* No views are left, and the worker has nothing to do with them any more. */
 void udmabuf_close(struct udmabuf *udmabuf);
 /* As they were when they were last read: at the start, or before the last refusal. */
 const struct udmabuf_limits *udmabuf_limits(const struct udmabuf *udmabuf);
@@ -65,13 +83,27 @@ uint32_t udmabuf_draft_extend(struct udmabuf *udmabuf, const struct backing *bac
 void udmabuf_draft_free(struct udmabuf_draft *draft);
 
 /*
- * A dma-buf of @backing, all of whose runs are in @draft, and as many bytes as its
- * size: RESP_OK_NODATA and it, and @draft is gone; or the error that the guest is
- * to get.  *out is NULL with RESP_OK_NODATA if @backing is read-only; it needs no
- * draft.  The kernel goes over all pieces and their pages here, and only it.
+ * The end of what was begun: @view and OK, or NULL and the error that the guest is to
+ * get.  @cookie is the one of udmabuf_view_create().
  */
+typedef void udmabuf_made(void *cookie, struct udmabuf_view *view, uint32_t response);
+/* A view is gone, and so is all that it cost. */
+typedef void udmabuf_freed(void *cookie);
+
+/*
+ * A dma-buf of @backing, all of whose runs are in @draft, and as many bytes as its
+ * size.  No page may come twice in it, or be in more dma-bufs than page_uses.h says.
+ *	RESP_OK_NODATA	*out is the view, or NULL if @backing is read-only: that needs
+ *			neither a view nor a draft.  @draft is gone.
+ *	UDMABUF_LATER	@made follows.  *out is a view that can only be given to
+ *			udmabuf_view_dispose() until then.  @draft is gone.
+ *	else		the error that the guest is to get; @draft is as before
+ * @backing must live as long as the view, and its runs may not change.
+ */
+#define UDMABUF_LATER 0u
 uint32_t udmabuf_view_create(struct udmabuf *udmabuf, const struct backing *backing,
-			     struct udmabuf_draft *draft, struct udmabuf_view **out);
+			     struct udmabuf_draft *draft, udmabuf_made *made, void *cookie,
+			     struct udmabuf_view **out);
 /* The caller's own new descriptor of it, or a negative errno: -EACCES if there is no dma-buf. */
 int udmabuf_view_dup(const struct udmabuf_view *view);
 /*
@@ -80,7 +112,18 @@ int udmabuf_view_dup(const struct udmabuf_view *view);
  * idle.  Why that stays so once it is true is said in udmabuf_alone.c.
  */
 bool udmabuf_view_alone(const struct udmabuf_view *view);
-void udmabuf_view_free(struct udmabuf_view *view);
+/*
+ * Give it up; it is alone, or was made for nothing.  True: it is gone.  False: @freed
+ * follows; only udmabuf_view_dispose() may be called until then.  @freed NULL: it is gone
+ * on return, if need be after the worker's present job.
+ */
+bool udmabuf_view_free(struct udmabuf_view *view, udmabuf_freed *freed, void *cookie);
+/*
+ * The same for nobody to wait for: its backing may go, but for the runs, which are taken
+ * from it.  Also for one that is being made or freed: neither @made nor @freed follows
+ * then.  Waits only if the worker is at this very one.
+ */
+void udmabuf_view_dispose(struct udmabuf_view *view, struct run_list *runs);
 
 /* Whether @fd is a dma-buf that one of the views of @udmabuf made. */
 bool udmabuf_is_ours(const struct udmabuf *udmabuf, int fd);
@@ -105,13 +148,15 @@ struct udmabuf_totals {
 };
 
 void udmabuf_totals(const struct udmabuf *udmabuf, struct udmabuf_totals *totals);
+/* Its limits, as lines of the statistics. */
+void udmabuf_print_quotas(const struct udmabuf *udmabuf, FILE *to);
 
 /*
  * The parts of it that need no device; for tests.
  */
 
 /* udmabuf_open() with other paths; both must outlive it. */
-int udmabuf_open_at(const char *device, const char *parameters, struct guest_memory *gm,
+int udmabuf_open_at(const char *device, const char *parameters, const struct udmabuf_config *config,
 		    struct udmabuf **out);
 /*
  * The limits in folder @parameters.  A parameter that cannot be read means that no

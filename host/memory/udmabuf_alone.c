@@ -19,8 +19,8 @@
  * "count" in the descriptor's fdinfo is the number of these references, less the
  * one that reading the fdinfo takes itself.  If it is 1, the one is ours.  It
  * stays so without any lock: a reference is made only from another one, or by
- * whoever can look into our table of descriptors, and from then on only this
- * thread has one to make them from.  That is also why the count comes first and
+ * whoever can look into our table of descriptors, and from then on only these
+ * files have one to make them from, and the worker has it only to close it.  That is also why the count comes first and
  * the fences second: a fence is added only by somebody with a reference, so
  * after the count no new one can come, and those that are there are seen by
  * poll().  A reader of fdinfo, a debugging iterator over all dma-bufs or a poll
@@ -59,7 +59,7 @@
  * udmabuf_open() tries the counting with a page of our own, so that a kernel that
  * counts otherwise is found before any guest memory is given out.
  *
- * Threads: the ring thread only.
+ * Threads: the device's only.
  */
 #include <dirent.h>
 #include <errno.h>

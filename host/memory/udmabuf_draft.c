@@ -5,7 +5,7 @@
  * Invariant: a draft has an item for each run that its backing had when it was
  * last extended, in their order; only the last item can still grow.
  *
- * Threads: the ring thread only.
+ * Threads: the device's only.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,6 +16,7 @@
 
 #include "memory/backing.h"
 #include "memory/guest_memory.h"
+#include "memory/memory_limits.h"
 #include "memory/udmabuf.h"
 #include "memory/udmabuf_internal.h"
 #include "util/log.h"
@@ -33,6 +34,8 @@ static int draft_grow(struct udmabuf_draft **draft, size_t items)
 	if (!grown)
 		return -ENOMEM;
 	if (!*draft) {
+		grown->udmabuf = NULL;
+		grown->cost = 0;
 		grown->list.flags = UDMABUF_FLAGS_CLOEXEC;
 		grown->list.count = 0;
 	}
@@ -96,6 +99,23 @@ const struct udmabuf_create_list *udmabuf_draft_list(const struct udmabuf_draft 
 	return &draft->list;
 }
 
+/* As soon as it is known how large it will be. */
+static uint32_t charge_cost(struct udmabuf *udmabuf, const struct backing *backing,
+			    struct udmabuf_draft *draft)
+{
+	struct memory_quotas *quotas = udmabuf->config.quotas;
+	uint64_t cost = memory_limits_kernel_cost(backing->size);
+
+	if (draft->udmabuf)
+		return VIRTIO_GPU_RESP_OK_NODATA;
+	memory_quotas_refresh(quotas);
+	if (!quota_charge(&quotas->kernel, cost))
+		return VIRTIO_GPU_RESP_ERR_LIMIT;
+	draft->udmabuf = udmabuf;
+	draft->cost = cost;
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
 /**
  * udmabuf_draft_extend() - get ready for udmabuf_view_create()
  * @udmabuf: the device
@@ -123,7 +143,7 @@ uint32_t udmabuf_draft_extend(struct udmabuf *udmabuf, const struct backing *bac
 				  backing->id, sysconf(_SC_PAGESIZE));
 		return VIRTIO_GPU_RESP_ERR_UNSUPPORTED;
 	}
-	return VIRTIO_GPU_RESP_OK_NODATA;
+	return charge_cost(udmabuf, backing, *draft);
 }
 
 /**
@@ -132,5 +152,7 @@ uint32_t udmabuf_draft_extend(struct udmabuf *udmabuf, const struct backing *bac
  */
 void udmabuf_draft_free(struct udmabuf_draft *draft)
 {
+	if (draft && draft->udmabuf)
+		quota_uncharge(&draft->udmabuf->config.quotas->kernel, draft->cost);
 	free(draft);
 }

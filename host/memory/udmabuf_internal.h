@@ -6,7 +6,7 @@
  * the kernel is told, udmabuf_view.c the dma-bufs, and udmabuf_alone.c who has
  * one.  Nobody else includes this.
  *
- * Threads: the ring thread only.
+ * Threads: the device's only, but for the jobs of views.
  */
 #ifndef UDMABUF_INTERNAL_H
 #define UDMABUF_INTERNAL_H
@@ -17,7 +17,11 @@
 
 #include <linux/udmabuf.h>
 
+#include "memory/page_uses.h"
+#include "memory/run_list.h"
 #include "memory/udmabuf.h"
+#include "memory/worker.h"
+#include "util/quota.h"
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -28,6 +32,7 @@ enum complaint {
 	COMPLAINT_MEMORY,
 	COMPLAINT_OTHER,
 	COMPLAINT_COUNT,
+	COMPLAINT_DISCARDED,
 	COMPLAINTS,
 };
 
@@ -37,10 +42,12 @@ enum complaint {
  * @spare: a descriptor to give up for a moment: references must be counted also
  *	when there are no more, or nothing would ever be given back; or -1
  * @parameters: folder of the kernel's limits
- * @gm: guest memory
+ * @config: see there
  * @limits: as last read
  * @views: root of the tree of struct udmabuf_view
  * @totals: see there
+ * @page_uses: what the worker counts, nobody else
+ * @uses: the limit of that, as it was when the worker was last heard of
  * @usable: what the table of @generation is
  * @generation: of the memory table that was last looked at, 0: none
  * @silent_until: for each kind of complaint, as of clock_ms()
@@ -49,10 +56,12 @@ struct udmabuf {
 	int fd;
 	int spare;
 	const char *parameters;
-	struct guest_memory *gm;
+	struct udmabuf_config config;
 	struct udmabuf_limits limits;
 	void *views;
 	struct udmabuf_totals totals;
+	struct page_uses *page_uses;
+	struct quota uses;
 	bool usable;
 	uint64_t generation;
 	uint64_t silent_until[COMPLAINTS];
@@ -60,28 +69,69 @@ struct udmabuf {
 
 /**
  * struct udmabuf_draft - the ioctl's argument, as far as the runs have come
+ * @udmabuf: where @cost is charged, or NULL
+ * @cost: what the dma-buf will cost the kernel
  * @capacity: items that fit
  * @list: an item for each run, in their order
  */
 struct udmabuf_draft {
+	struct udmabuf *udmabuf;
+	uint64_t cost;
 	size_t capacity;
 	struct udmabuf_create_list list;
 };
 
+/* What the worker is to do, or has done. */
+enum view_step {
+	VIEW_LIVES,
+	VIEW_IS_MADE,
+	VIEW_IS_CLOSED,
+};
+
 /**
  * struct udmabuf_view - a dma-buf
+ * @job: what the worker does; first, so that it finds the rest
  * @udmabuf: whose it is
- * @fd: our only descriptor of it
+ * @step: whose turn it is: the worker's, while it is not VIEW_LIVES
+ * @backing: what it is made of
+ * @runs: its runs, or &@own
+ * @own: see udmabuf_view_dispose()
+ * @draft: as long as it is being made
+ * @made: see udmabuf_view_create()
+ * @freed: see udmabuf_view_free()
+ * @cookie: of either
+ * @fd: our only descriptor of it, or -1
+ * @error: why it was not made, an errno
+ * @refused: what page_uses_add() said, a negative errno, or 0
+ * @most: what page_uses_most() said when the worker was done
+ * @heard: it was done with something
  * @dev: with @ino its identity
  * @ino: see @dev
  * @items: pieces that it is made of
+ * @bytes: size
+ * @cost: charged for it
  */
 struct udmabuf_view {
+	struct worker_job job;
 	struct udmabuf *udmabuf;
+	enum view_step step;
+	const struct backing *backing;
+	const struct run_list *runs;
+	struct run_list own;
+	struct udmabuf_draft *draft;
+	udmabuf_made *made;
+	udmabuf_freed *freed;
+	void *cookie;
 	int fd;
+	int error;
+	int refused;
+	uint32_t most;
+	bool heard;
 	dev_t dev;
 	ino_t ino;
 	uint64_t items;
+	uint64_t bytes;
+	uint64_t cost;
 };
 
 /* Whether another complaint of this kind may be logged now. */

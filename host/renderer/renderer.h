@@ -147,6 +147,8 @@ struct renderer_config {
 /**
  * struct renderer_ops - a renderer; int results are 0 or a negative errno
  * @name: for the log
+ * @touches_memory: it reads and writes resources of guest memory with the CPU of this
+ *	process, so that their pages must be there
  * @create: start it
  * @destroy: stop its threads; it has no contexts left
  * @capset: the capset of that index; false beyond the last
@@ -181,6 +183,7 @@ struct renderer_config {
  */
 struct renderer_ops {
 	const char *name;
+	bool touches_memory;
 	int (*create)(const struct renderer_config *config, const struct renderer_host *host,
 		      struct renderer **out);
 	void (*destroy)(struct renderer *renderer);

@@ -207,6 +207,7 @@ free_renderer:
 
 const struct renderer_ops renderer_loopback = {
 	.name = "loopback",
+	.touches_memory = true,
 	.create = loopback_create,
 	.destroy = loopback_destroy,
 	.capset = loopback_capset,

@@ -15,7 +15,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "memory/view_udmabuf.h"
+#include "memory/udmabuf.h"
 #include "util/clock.h"
 #include "util/log.h"
 

@@ -16,7 +16,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "memory/view_udmabuf.h"
+#include "memory/udmabuf.h"
 #include "util/log.h"
 
 /**

@@ -22,6 +22,7 @@
 
 #include "gpu/userptr.h"
 #include "memory/guest_memory.h"
+#include "memory/memory_limits.h"
 #include "memory/run_list.h"
 
 #define PAGE 4096ull
@@ -33,11 +34,13 @@
 /**
  * struct vmm - the little that the core asks of a VMM
  * @gm: guest memory
+ * @quotas: what it may take
  * @core: the core
  * @destroyed: cookie of the last destroyed(), or NULL
  */
 struct vmm {
 	struct guest_memory *gm;
+	struct memory_quotas quotas;
 	struct userptr_core *core;
 	void *destroyed;
 };
@@ -79,20 +82,21 @@ static void vmm_start(struct vmm *vmm)
 		.max_size = RAM_PAGES * PAGE,
 		.max_segments = 64,
 		.max_entries = 16,
-		.max_total_runs = 64,
-		.max_resources = 4,
 		.rdonly = true,
 	};
+	static const struct memory_limits sums = { .resources = 4 };
 	struct userptr_host host = {
 		.opaque = vmm,
 		.id_in_use = id_in_use,
 		.destroyed = destroyed,
+		.quotas = &vmm->quotas,
 	};
 
 	memset(vmm, 0, sizeof(*vmm));
 	vmm->gm = guest_memory_new();
 	assert_non_null(vmm->gm);
 	set_memory(vmm->gm);
+	memory_quotas_init(&vmm->quotas, &sums, vmm->gm);
 	vmm->core = userptr_core_new(&limits, &host, vmm->gm);
 	assert_non_null(vmm->core);
 }
@@ -126,7 +130,7 @@ static uint32_t create(struct vmm *vmm, uint32_t id)
 		.entries = { entry(40, 1), entry(3, 2) },
 	};
 
-	return userptr_create(vmm->core, &req, sizeof(req));
+	return userptr_create(vmm->core, &req, sizeof(req), NULL);
 }
 
 static uint32_t add_pages(struct vmm *vmm, uint32_t id)
@@ -145,7 +149,7 @@ static uint32_t add_pages(struct vmm *vmm, uint32_t id)
 		.entries = { entry(5, 2), entry(63, 1) },
 	};
 
-	return userptr_add_pages(vmm->core, &req, sizeof(req));
+	return userptr_add_pages(vmm->core, &req, sizeof(req), NULL);
 }
 
 static uint32_t destroy_check(struct vmm *vmm, uint32_t id, struct userptr **userptr)

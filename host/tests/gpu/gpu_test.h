@@ -142,7 +142,7 @@ static inline struct gpu_config bench_config(void)
 			.max_userptr_bytes = 1ull << 32,
 			.max_segments = 65536,
 			.max_entries = 4096,
-			.max_total_segments = 1u << 20,
+			.memory.total_runs = 1u << 20,
 		},
 		.userptr = true,
 		.userptr_rdonly = true,

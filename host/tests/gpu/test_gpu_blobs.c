@@ -94,7 +94,7 @@ static void test_limit_runs_with_blobs(void **state)
 	unsigned int i;
 
 	(void)state;
-	config.limits.max_total_segments = 10;
+	config.limits.memory.total_runs = 10;
 	bench = bench_new(&config, 1 << 20);
 	for (i = 0; i < 6; i++)
 		p[i] = (struct piece){ RAM_BASE + 2 * i * PAGE, PAGE };

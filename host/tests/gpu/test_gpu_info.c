@@ -76,7 +76,8 @@ static void test_userptr_info(void **state)
 	assert_int_equal(le32toh(info.max_entries), 4096);
 	assert_int_equal(le32toh(info.max_segments), 65536);
 	assert_int_equal(le32toh(info.alignment), PAGE);
-	assert_int_equal(le64toh(info.max_size), 1ull << 32);
+	/* No more than there is. */
+	assert_int_equal(le64toh(info.max_size), bench->ram_size);
 	assert_int_equal(le64toh(info.rdonly_capset_mask), 1ull << LOOPBACK);
 	cmd.padding[1] = 1;
 	assert_int_equal(DO(bench, cmd), ERR_PARAM);
@@ -91,11 +92,18 @@ static void test_userptr_info(void **state)
 	assert_int_equal(le64toh(info.max_size), 3 * PAGE);
 	bench_free(other);
 	/* No more of one resource than of all. */
-	config.limits.max_total_segments = 77;
+	config.limits.memory.total_runs = 77;
 	other = bench_new(&config, 1 << 20);
 	answer = SEND(other, cmd);
 	memcpy(&info, answer->data, sizeof(info));
 	assert_int_equal(le32toh(info.max_segments), 77);
+	bench_free(other);
+	config = bench_config();
+	config.limits.memory.total_bytes = 5 * PAGE;
+	other = bench_new(&config, 1 << 20);
+	answer = SEND(other, cmd);
+	memcpy(&info, answer->data, sizeof(info));
+	assert_int_equal(le64toh(info.max_size), 5 * PAGE);
 	bench_free(other);
 }
 

@@ -164,7 +164,7 @@ static void test_runs_are_given_back(void **state)
 	unsigned int i;
 
 	(void)state;
-	config.limits.max_total_segments = 2;
+	config.limits.memory.total_runs = 2;
 	bench = bench_new_with(&config, 1 << 20, &vmm_ops);
 	assert_int_equal(do_ctx_create(bench, 1, CAPSET), OK);
 	for (i = 0; i < 3; i++) {

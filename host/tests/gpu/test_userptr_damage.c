@@ -27,8 +27,7 @@ static void test_truncated_ram(void **state)
 	assert_int_equal(do_submit(bench, 1, &fill, 1, 0, 0), OK);
 	gpu_device_dispatch(bench->dev);
 	assert_int_equal(do_userptr(bench, 2, 0, &other, 1), ERR_MEMORY);
-	assert_int_equal(do_blob(bench, 3, VIRTIO_GPU_BLOB_MEM_GUEST, PAGE, &other, 1),
-			 ERR_MEMORY);
+	assert_int_equal(do_blob(bench, 3, VIRTIO_GPU_BLOB_MEM_GUEST, PAGE, &other, 1), ERR_MEMORY);
 	gpu_device_dispatch(bench->dev);
 	capture_end(&c);
 	assert_int_equal(captured(&c, "is damaged"), 1);

@@ -56,7 +56,8 @@ static uint32_t fuzz_command(struct core_bench *cb, unsigned char *cmd)
 	exact = malloc(len + !len);
 	assert_non_null(exact);
 	memcpy(exact, cmd, len);
-	ret = make ? userptr_create(cb->core, exact, len) : userptr_add_pages(cb->core, exact, len);
+	ret = make ? userptr_create(cb->core, exact, len, cb) :
+		     userptr_add_pages(cb->core, exact, len, cb);
 	free(exact);
 	return ret;
 }

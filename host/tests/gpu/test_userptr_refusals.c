@@ -107,7 +107,7 @@ static void test_padding(void **state)
 
 	cmd = with_entries(&head, sizeof(head), &page, 1, &len);
 	cmd[len - 1] = 1; /* the entry's padding */
-	assert_int_equal(userptr_create(cb->core, cmd, len), ERR_PARAM);
+	assert_int_equal(userptr_create(cb->core, cmd, len, cb), ERR_PARAM);
 	assert_failed(cb, 9);
 	free(cmd);
 	for (i = 0; i < 3; i++) {
@@ -176,14 +176,14 @@ static void test_add_refusals(void **state)
 	/* Entry missing, byte too many, header padding. */
 	cmd = with_entries(&head, sizeof(head), two, 2, &len);
 	half_built(cb);
-	assert_int_equal(userptr_add_pages(cb->core, cmd, sizeof(head)), ERR_PARAM);
+	assert_int_equal(userptr_add_pages(cb->core, cmd, sizeof(head), cb), ERR_PARAM);
 	assert_failed(cb, 3);
 	half_built(cb);
-	assert_int_equal(userptr_add_pages(cb->core, cmd, len - 15), ERR_PARAM);
+	assert_int_equal(userptr_add_pages(cb->core, cmd, len - 15, cb), ERR_PARAM);
 	assert_failed(cb, 3);
 	half_built(cb);
 	cmd[offsetof(struct virtio_gpu_ctrl_hdr, padding)] = 1;
-	assert_int_equal(userptr_add_pages(cb->core, cmd, len - 16), ERR_PARAM);
+	assert_int_equal(userptr_add_pages(cb->core, cmd, len - 16, cb), ERR_PARAM);
 	assert_failed(cb, 3);
 	free(cmd);
 }
@@ -195,10 +195,10 @@ static void test_short_commands(void **state)
 	struct virtio_gpu_resource_add_userptr_pages more = add_head(3, 0, 1);
 
 	/* Not even an id to fail. */
-	assert_int_equal(userptr_create(cb->core, &head, sizeof(head) - 1), ERR_PARAM);
+	assert_int_equal(userptr_create(cb->core, &head, sizeof(head) - 1, cb), ERR_PARAM);
 	assert_null(userptr_find(cb->core, 3));
-	assert_int_equal(userptr_add_pages(cb->core, &more, sizeof(more) - 1), ERR_PARAM);
-	assert_int_equal(userptr_create(cb->core, &head, sizeof(head)), ERR_PARAM);
+	assert_int_equal(userptr_add_pages(cb->core, &more, sizeof(more) - 1, cb), ERR_PARAM);
+	assert_int_equal(userptr_create(cb->core, &head, sizeof(head), cb), ERR_PARAM);
 	assert_failed(cb, 3);
 }
 

@@ -37,14 +37,22 @@
  * struct udmabuf_view - the stand-in
  * @held: somebody else has it
  * @alone_after: or: that many looks from now nobody has it; 0: not so
+ * @slow: to close it takes a while
+ * @closing: to be called when it is closed, NULL: nobody waits for that
+ * @cookie: for @closing
  * @freed: how often
+ * @disposed: of these, for nobody to wait for
  * @looks: how often somebody asked
  * @owner: the process that has it
  */
 struct udmabuf_view {
 	bool held;
 	unsigned int alone_after;
+	bool slow;
+	udmabuf_freed *closing;
+	void *cookie;
 	unsigned int freed;
+	unsigned int disposed;
 	unsigned int looks;
 	pid_t owner;
 };
@@ -62,12 +70,27 @@ bool udmabuf_view_alone(const struct udmabuf_view *view)
 	return !v->held;
 }
 
-void udmabuf_view_free(struct udmabuf_view *view)
+bool udmabuf_view_free(struct udmabuf_view *view, udmabuf_freed *freed, void *cookie)
 {
-	if (view) {
-		assert_false(view->held);
-		view->freed++;
+	assert_false(view->held);
+	assert_int_equal(view->freed, 0);
+	if (freed && view->slow) {
+		view->closing = freed;
+		view->cookie = cookie;
+		return false;
 	}
+	view->freed++;
+	return true;
+}
+
+void udmabuf_view_dispose(struct udmabuf_view *view, struct run_list *runs)
+{
+	(void)runs;
+	assert_false(view->held);
+	assert_int_equal(view->freed, 0);
+	view->closing = NULL;
+	view->disposed++;
+	view->freed++;
 }
 
 bool udmabuf_view_held_by(const struct udmabuf_view *view, pid_t pid)
@@ -510,6 +533,60 @@ static void log_is_bounded(void **state)
 	finish(b);
 }
 
+static void closed(struct udmabuf_view *view)
+{
+	udmabuf_freed *freed = view->closing;
+
+	assert_non_null(freed);
+	view->closing = NULL;
+	view->freed++;
+	freed(view->cookie);
+}
+
+/* To close one takes as long as it has pages: gone() comes after that. */
+static void closing_takes_a_while(void **state)
+{
+	struct bench *b = bench(LONG_MS);
+	struct backing backing = { .id = 1 };
+	struct udmabuf_view at_once = { .slow = true }, later = { .slow = true, .held = true };
+
+	(void)state;
+	assert_false(release_begin(b->release, &backing, &at_once, &at_once));
+	assert_int_equal(release_pending(b->release), 1);
+	assert_false(is_readable(b, 0));
+	assert_false(release_begin(b->release, &backing, &later, &later));
+	later.held = false;
+	while (!later.closing)
+		turn(b);
+	assert_int_equal(b->nr, 0);
+	assert_int_equal(release_pending(b->release), 2);
+	closed(&later);
+	assert_int_equal(b->nr, 1);
+	assert_ptr_equal(b->events[0].cookie, &later);
+	closed(&at_once);
+	assert_int_equal(b->nr, 2);
+	assert_ptr_equal(b->events[1].cookie, &at_once);
+	finish(b);
+}
+
+/* A reset does not wait for that either, and gone() does not follow. */
+static void now_does_not_wait_for_closing(void **state)
+{
+	struct bench *b = bench(LONG_MS);
+	struct backing backing = { .id = 1 };
+	struct udmabuf_view closing = { .slow = true }, alone = { .slow = true };
+
+	(void)state;
+	assert_false(release_begin(b->release, &backing, &closing, &closing));
+	release_now(b->release, &backing, &closing);
+	assert_int_equal(closing.disposed, 1);
+	assert_int_equal(release_pending(b->release), 0);
+	release_now(b->release, &backing, &alone);
+	assert_int_equal(alone.disposed, 1);
+	assert_int_equal(b->nr, 0);
+	finish(b);
+}
+
 /* What the log has of a view that somebody keeps for a grace period. */
 static struct capture log_of_keeper(bool verbose, pid_t owner)
 {
@@ -592,6 +669,8 @@ int main(void)
 		cmocka_unit_test_teardown(evict_may_finish_it, give_up),
 		cmocka_unit_test(many_take_turns),
 		cmocka_unit_test_teardown(log_is_bounded, give_up),
+		cmocka_unit_test(closing_takes_a_while),
+		cmocka_unit_test(now_does_not_wait_for_closing),
 		cmocka_unit_test_teardown(holders_are_looked_for_among_ours, give_up),
 	};
 

@@ -97,22 +97,26 @@ static void files_are_judged(void **state)
 static void missing_device_is_said(void **state)
 {
 	struct guest_memory *gm = guest_memory_new();
+	struct memory_quotas *quotas = quotas_of(gm, &(const struct memory_limits){ 0 });
+	struct udmabuf_config config = { .gm = gm, .quotas = quotas };
 	struct udmabuf *udmabuf = NULL;
 	struct capture c;
 
 	(void)state;
 	capture_begin();
-	assert_int_equal(udmabuf_open_at("./no-udmabuf", PARAMETERS, gm, &udmabuf), -ENOENT);
+	assert_int_equal(udmabuf_open_at("./no-udmabuf", PARAMETERS, &config, &udmabuf), -ENOENT);
 	capture_end(&c);
 	assert_int_equal(captured(&c, "./no-udmabuf: No such file"), 1);
 	assert_int_equal(captured(&c, "CONFIG_UDMABUF"), 1);
 	/* Something that is there but does not make dma-bufs. */
 	capture_begin();
-	assert_int_equal(udmabuf_open_at("/dev/null", "./no-parameters", gm, &udmabuf), -ENOTTY);
+	assert_int_equal(udmabuf_open_at("/dev/null", "./no-parameters", &config, &udmabuf),
+			 -ENOTTY);
 	capture_end(&c);
 	assert_int_equal(captured(&c, "no dma-buf of one page"), 1);
 	assert_int_equal(captured(&c, "./no-parameters: "), 1);
 	assert_null(udmabuf);
+	free(quotas);
 	guest_memory_free(gm);
 }
 
@@ -140,7 +144,7 @@ static void pieces_have_a_limit(void **state)
 		assert_int_equal(*(unsigned int *)(at + i * PAGE), 1023 - i);
 	munmap(at, 1024 * PAGE);
 	close(fd);
-	udmabuf_view_free(view);
+	udmabuf_view_free(view, NULL, NULL);
 
 	assert_int_equal(refused(&b, &more, &c), VIRTIO_GPU_RESP_ERR_LIMIT);
 	assert_int_equal(captured(&c, "resource 7 refused: its memory is 1025 pieces"), 1);
@@ -151,7 +155,7 @@ static void pieces_have_a_limit(void **state)
 	assert_string_equal(c.text, "");
 	/* As told: raised while we run. */
 	limits_are(1025, 64);
-	udmabuf_view_free(view_of(&b, &more));
+	udmabuf_view_free(view_of(&b, &more), NULL, NULL);
 	assert_int_equal(udmabuf_limits(b.udmabuf)->items, 1025);
 	run_list_destroy(&fits.runs);
 	run_list_destroy(&more.runs);
@@ -169,13 +173,13 @@ static void bytes_have_a_limit(void **state)
 	b = bench(65 * 256);
 	add(b.gm, &fits, 0, 64 * MIB);
 	add(b.gm, &more, 0, 64 * MIB + PAGE);
-	udmabuf_view_free(view_of(&b, &fits));
+	udmabuf_view_free(view_of(&b, &fits), NULL, NULL);
 	assert_int_equal(refused(&b, &more, &c), VIRTIO_GPU_RESP_ERR_LIMIT);
 	assert_int_equal(captured(&c, "resource 9 refused: its memory is 65 MiB"), 1);
 	assert_int_equal(captured(&c, PARAMETERS "/size_limit_mb, which is 64,"), 1);
 	assert_int_equal(captured(&c, "udmabuf.size_limit_mb=65 on the host kernel's command"), 1);
 	limits_are(1024, 65);
-	udmabuf_view_free(view_of(&b, &more));
+	udmabuf_view_free(view_of(&b, &more), NULL, NULL);
 	run_list_destroy(&fits.runs);
 	run_list_destroy(&more.runs);
 	finish(&b);
@@ -243,16 +247,16 @@ static void limits_are_lowered_meanwhile(void **state)
 			 VIRTIO_GPU_RESP_OK_NODATA);
 	limits_are(7, 64);
 	capture_begin();
-	assert_int_equal(udmabuf_view_create(b.udmabuf, &backing, draft, &view),
+	assert_int_equal(udmabuf_view_create(b.udmabuf, &backing, draft, NULL, NULL, &view),
 			 VIRTIO_GPU_RESP_ERR_LIMIT);
 	capture_end(&c);
 	assert_int_equal(captured(&c, PARAMETERS "/list_limit, which is 7,"), 1);
 	assert_null(view);
 	/* The draft is as it was. */
 	limits_are(8, 64);
-	assert_int_equal(udmabuf_view_create(b.udmabuf, &backing, draft, &view),
+	assert_int_equal(udmabuf_view_create(b.udmabuf, &backing, draft, NULL, NULL, &view),
 			 VIRTIO_GPU_RESP_OK_NODATA);
-	udmabuf_view_free(view);
+	udmabuf_view_free(view, NULL, NULL);
 	run_list_destroy(&backing.runs);
 	finish(&b);
 }
@@ -337,7 +341,7 @@ static void unsealed_memory_is_found(void **state)
 	memset(&backing, 0, sizeof(backing));
 	add(b.gm, &backing, 16 * PAGE, PAGE);
 	view = view_of(&b, &backing);
-	udmabuf_view_free(view);
+	udmabuf_view_free(view, NULL, NULL);
 	run_list_destroy(&backing.runs);
 	assert_int_equal(guest_memory_set(b.gm, NULL, 0), 0);
 	assert_false(usable(&b, &c));

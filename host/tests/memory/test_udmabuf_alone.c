@@ -115,7 +115,7 @@ static void whoever_has_it_counts(void **state)
 	munmap(at + 7 * PAGE, PAGE);
 	assert_true(udmabuf_view_alone(view));
 
-	udmabuf_view_free(view);
+	udmabuf_view_free(view, NULL, NULL);
 	run_list_destroy(&backing.runs);
 	finish(&b);
 }
@@ -200,7 +200,7 @@ static void other_processes_count(void **state)
 	assert_int_equal(waitpid(child.pid, &status, 0), child.pid);
 	close(child.end);
 	assert_true(udmabuf_view_alone(view));
-	udmabuf_view_free(view);
+	udmabuf_view_free(view, NULL, NULL);
 	run_list_destroy(&backing.runs);
 	finish(&b);
 }
@@ -270,7 +270,7 @@ static void moving_is_never_alone(void **state)
 		assert_int_equal(status, 0);
 	}
 	munmap(over, PAGE);
-	udmabuf_view_free(view);
+	udmabuf_view_free(view, NULL, NULL);
 	run_list_destroy(&backing.runs);
 	finish(&b);
 }
@@ -292,7 +292,7 @@ static void count_cannot_be_hidden(void **state)
 	assert_false(udmabuf_view_alone(view));
 	close(fd);
 	assert_true(udmabuf_view_alone(view));
-	udmabuf_view_free(view);
+	udmabuf_view_free(view, NULL, NULL);
 	run_list_destroy(&backing.runs);
 	finish(&b);
 }
@@ -321,7 +321,7 @@ static void mapping_cannot_be_pinned(void **state)
 	munmap(at, PAGE);
 	close(fd);
 	assert_true(udmabuf_view_alone(view));
-	udmabuf_view_free(view);
+	udmabuf_view_free(view, NULL, NULL);
 	run_list_destroy(&backing.runs);
 	finish(&b);
 }
@@ -421,7 +421,7 @@ static void alone_without_a_free_descriptor(void **state)
 	assert_true(held);
 	assert_true(alone[0] && alone[1] && alone[2]);
 	close(other);
-	udmabuf_view_free(view);
+	udmabuf_view_free(view, NULL, NULL);
 	run_list_destroy(&backing.runs);
 	finish(&b);
 }
@@ -467,7 +467,7 @@ static void imports_and_fences_count(void **state)
 		assert_int_equal(ioctl(vgem, VGEM_FENCE_SIGNAL, &signal), 0);
 		assert_true(udmabuf_view_alone(view));
 	}
-	udmabuf_view_free(view);
+	udmabuf_view_free(view, NULL, NULL);
 	run_list_destroy(&backing.runs);
 	finish(&b);
 	close(vgem);

@@ -36,13 +36,13 @@ static void readonly_has_no_dmabuf(void **state)
 	struct udmabuf_view *view = (struct udmabuf_view *)&backing;
 
 	(void)state;
-	assert_int_equal(udmabuf_view_create(NULL, &backing, NULL, &view),
+	assert_int_equal(udmabuf_view_create(NULL, &backing, NULL, NULL, NULL, &view),
 			 VIRTIO_GPU_RESP_OK_NODATA);
 	assert_null(view);
 	assert_true(udmabuf_view_alone(NULL));
 	assert_int_equal(udmabuf_view_dup(NULL), -EACCES);
 	assert_false(udmabuf_view_held_by(NULL, getpid()));
-	udmabuf_view_free(NULL);
+	udmabuf_view_free(NULL, NULL, NULL);
 }
 
 static void memory_is_the_same(void **state)
@@ -83,7 +83,7 @@ static void memory_is_the_same(void **state)
 	munmap(at, 8 * PAGE);
 	close(fd);
 	assert_true(udmabuf_view_alone(view));
-	udmabuf_view_free(view);
+	udmabuf_view_free(view, NULL, NULL);
 	udmabuf_totals(b.udmabuf, &totals);
 	assert_int_equal(totals.created, 1);
 	assert_int_equal(totals.created_items, 4);
@@ -118,7 +118,7 @@ static void ours_are_known(void **state)
 	assert_false(udmabuf_is_ours(b.udmabuf, -1));
 	for (i = 0; i < 3; i++) {
 		close(fds[i]);
-		udmabuf_view_free(views[i]);
+		udmabuf_view_free(views[i], NULL, NULL);
 		run_list_destroy(&backings[i].runs);
 	}
 	close(other);
@@ -189,7 +189,7 @@ static void one_gib_in_single_pages(void **state)
 		gem.handle = prime.handle;
 		assert_int_equal(ioctl(vgem, DRM_GEM_CLOSE, &gem), 0);
 		assert_true(udmabuf_view_alone(view));
-		udmabuf_view_free(view);
+		udmabuf_view_free(view, NULL, NULL);
 	}
 	run_list_destroy(&backing.runs);
 	finish(&b);

@@ -22,8 +22,10 @@
 
 #include "memory/backing.h"
 #include "memory/guest_memory.h"
+#include "memory/memory_limits.h"
 #include "memory/run_list.h"
 #include "memory/udmabuf.h"
+#include "memory/worker.h"
 #include "tests/util/capture.h"
 
 #define PAGE 4096ull
@@ -82,6 +84,8 @@ static inline struct backing reversed(struct guest_memory *gm, uint64_t nr)
 /**
  * struct bench - a device and guest RAM
  * @gm: guest memory
+ * @quotas: what it may take
+ * @worker: its worker, or NULL: all is done at once
  * @udmabuf: it
  * @ram: all of guest memory, mapped here
  * @pages: of it
@@ -89,6 +93,8 @@ static inline struct backing reversed(struct guest_memory *gm, uint64_t nr)
  */
 struct bench {
 	struct guest_memory *gm;
+	struct memory_quotas *quotas;
+	struct worker *worker;
 	struct udmabuf *udmabuf;
 	unsigned char *ram;
 	uint64_t pages;
@@ -114,16 +120,37 @@ static inline void need_udmabuf(void)
 	skip();
 }
 
-static inline struct bench bench(uint64_t pages)
+static inline struct memory_quotas *quotas_of(struct guest_memory *gm,
+					      const struct memory_limits *limits)
+{
+	struct memory_quotas *quotas = calloc(1, sizeof(*quotas));
+
+	assert_non_null(quotas);
+	memory_quotas_init(quotas, limits, gm);
+	return quotas;
+}
+
+static inline struct bench bench_with(uint64_t pages, const struct memory_limits *limits,
+				      bool threaded)
 {
 	struct bench b = { .pages = pages, .fds = open_fds() };
+	struct udmabuf_config config = { .gm = NULL };
 
 	need_udmabuf();
 	b.gm = memory_of(ram(pages, F_SEAL_SHRINK), pages);
 	b.ram = guest_memory_pointer(b.gm, 0, pages * PAGE);
 	assert_non_null(b.ram);
-	assert_int_equal(udmabuf_open(b.gm, &b.udmabuf), 0);
+	b.quotas = quotas_of(b.gm, limits);
+	if (threaded)
+		assert_int_equal(worker_new(&b.worker), 0);
+	config = (struct udmabuf_config){ b.gm, b.quotas, b.worker };
+	assert_int_equal(udmabuf_open(&config, &b.udmabuf), 0);
 	return b;
+}
+
+static inline struct bench bench(uint64_t pages)
+{
+	return bench_with(pages, &(const struct memory_limits){ 0 }, false);
 }
 
 static inline void finish(struct bench *b)
@@ -133,7 +160,10 @@ static inline void finish(struct bench *b)
 	udmabuf_totals(b->udmabuf, &totals);
 	assert_int_equal(totals.views, 0);
 	assert_int_equal(totals.items, 0);
+	worker_free(b->worker);
+	assert_int_equal(b->quotas->kernel.used, 0);
 	udmabuf_close(b->udmabuf);
+	free(b->quotas);
 	guest_memory_free(b->gm);
 	assert_int_equal(open_fds(), b->fds);
 }
@@ -146,7 +176,7 @@ static inline uint32_t make_view(struct bench *b, const struct backing *backing,
 	uint32_t ret = udmabuf_draft_extend(b->udmabuf, backing, &draft);
 
 	if (ret == VIRTIO_GPU_RESP_OK_NODATA)
-		ret = udmabuf_view_create(b->udmabuf, backing, draft, view);
+		ret = udmabuf_view_create(b->udmabuf, backing, draft, NULL, NULL, view);
 	if (ret != VIRTIO_GPU_RESP_OK_NODATA)
 		udmabuf_draft_free(draft);
 	return ret;

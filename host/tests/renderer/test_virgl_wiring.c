@@ -37,6 +37,45 @@ static void no_udmabuf_no_userptr(void **state)
 	end(bench);
 }
 
+/* The answer to a CREATE is given when its dma-buf is there, and not before. */
+static void views_are_made_later(void **state)
+{
+	struct gpu_config config = virgl_config();
+	struct bench *bench = bench_new(&config, 1 << 20);
+	struct virtio_gpu_resource_create_userptr head = create_head(5, 0, PAGE, 1, 1);
+	struct answer *answers[3];
+	size_t len, i;
+	void *cmd = with_entries(&head, sizeof(head), &page, 1, &len);
+
+	(void)state;
+	st.later = true;
+	assert_int_equal(do_ctx_create(bench, 1, CAPSET), OK);
+	answers[0] = bench_send(bench, cmd, len);
+	assert_int_equal(answers[0]->order, 0);
+	assert_int_equal(do_attach(bench, 1, 5), ERR_RESOURCE);
+	st.views++;
+	st.made(st.made_cookie, (struct udmabuf_view *)&st.views, OK);
+	assert_int_equal(answer_type(answers[0]), OK);
+	assert_int_equal(do_attach(bench, 1, 5), OK);
+	assert_int_equal(do_destroy(bench, 5), OK);
+	assert_int_equal(st.views, 0);
+	/* Or the error that it has come to. */
+	answers[1] = bench_send(bench, cmd, len);
+	st.made(st.made_cookie, NULL, ERR_LIMIT);
+	assert_int_equal(answer_type(answers[1]), ERR_LIMIT);
+	assert_int_equal(do_destroy(bench, 5), OK);
+	/* A reset gives it up. */
+	memset(st.log, 0, sizeof(st.log));
+	answers[2] = bench_send(bench, cmd, len);
+	gpu_device_reset(bench->dev);
+	assert_non_null(strchr(st.log, 'x'));
+	for (i = 0; i < 3; i++)
+		assert_true(answers[i]->order);
+	assert_int_equal(answer_type(answers[2]), ERR_UNSPEC);
+	free(cmd);
+	end(bench);
+}
+
 static void what_is_promised(void **state)
 {
 	struct virtio_gpu_resp_userptr_info info;
@@ -51,7 +90,7 @@ static void what_is_promised(void **state)
 	assert_int_equal(st.config.grace_ms, 1234);
 	assert_int_equal(get_info(bench, &info), INFO_OK);
 	/* The kernel's limits can be changed: a resource is refused when it is made. */
-	assert_int_equal(le64toh(info.max_size), config.limits.max_userptr_bytes);
+	assert_int_equal(le64toh(info.max_size), 1 << 20);
 	assert_int_equal(le32toh(info.max_segments), 65536);
 	/* Nobody here could keep that promise. */
 	assert_int_equal(info.flags, 0);
@@ -270,6 +309,7 @@ static void beside_the_loopback_context(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(no_udmabuf_no_userptr),	   TEST(views_are_made_later),
 		TEST(no_udmabuf_no_userptr),	   TEST(what_is_promised),
 		TEST(ram_that_cannot_be_shared),   TEST(attached_as_a_dma_buf),
 		TEST(given_back_at_once),	   TEST(given_back_later),

@@ -40,7 +40,8 @@
 #include "util/process.h"
 #include "util/sandbox.h"
 #include "renderer/renderer.h"
-#include "memory/view_udmabuf.h"
+#include "memory/memory_limits.h"
+#include "memory/udmabuf.h"
 
 #define OK VIRTIO_GPU_RESP_OK_NODATA
 #define ERR_UNSPEC VIRTIO_GPU_RESP_ERR_UNSPEC
@@ -60,6 +61,7 @@
  * @gm: guest memory, of @ram
  * @ram: the RAM file's bytes
  * @fd: the RAM file
+ * @quotas: of it
  * @udmabuf: or NULL
  * @created: when the renderer was, in milliseconds
  * @answers: how often each cookie was answered
@@ -74,6 +76,7 @@ struct bench {
 	struct guest_memory *gm;
 	unsigned char *ram;
 	int fd;
+	struct memory_quotas quotas;
 	struct udmabuf *udmabuf;
 	uint64_t created;
 	unsigned char *answers;
@@ -139,14 +142,17 @@ static inline int setup(void **state)
 	struct bench *bench = calloc(1, sizeof(*bench));
 	struct renderer_host host = { .submitted = on_submitted, .lost = on_lost };
 	struct renderer_config config = { .grace_ms = GRACE_MS };
+	struct udmabuf_config udmabuf;
 
 	assert_non_null(bench);
 	bench->answers = calloc(MAX_COOKIES, sizeof(*bench->answers));
 	bench->responses = calloc(MAX_COOKIES, sizeof(*bench->responses));
 	assert_true(bench->answers && bench->responses);
 	make_ram(bench);
+	memory_quotas_init(&bench->quotas, &(const struct memory_limits){ 0 }, bench->gm);
+	udmabuf = (struct udmabuf_config){ .gm = bench->gm, .quotas = &bench->quotas };
 	if (access("/dev/udmabuf", R_OK | W_OK) == 0)
-		assert_int_equal(udmabuf_open(bench->gm, &bench->udmabuf), 0);
+		assert_int_equal(udmabuf_open(&udmabuf, &bench->udmabuf), 0);
 	host.opaque = bench;
 	config.gm = bench->gm;
 	config.udmabuf = bench->udmabuf;
@@ -331,7 +337,8 @@ static inline void make_view(struct bench *bench, struct test_backing *backing)
 	struct udmabuf_view *view;
 
 	assert_int_equal(udmabuf_draft_extend(bench->udmabuf, &backing->base, &draft), OK);
-	assert_int_equal(udmabuf_view_create(bench->udmabuf, &backing->base, draft, &view), OK);
+	assert_int_equal(
+		udmabuf_view_create(bench->udmabuf, &backing->base, draft, NULL, NULL, &view), OK);
 	backing->base.view = view;
 }
 
@@ -346,7 +353,7 @@ static inline void stop_backing(struct bench *bench, struct test_backing *backin
 static inline void free_backing(struct test_backing *backing)
 {
 	if (backing->base.view)
-		udmabuf_view_free(backing->base.view);
+		udmabuf_view_free(backing->base.view, NULL, NULL);
 	run_list_destroy(&backing->base.runs);
 }
 

@@ -32,6 +32,9 @@
  * @usable: the guest's RAM can be made into dma-bufs
  * @draft_answer: of udmabuf_draft_extend()
  * @view_answer: of udmabuf_view_create()
+ * @later: udmabuf_view_create() is not done at once
+ * @made: what is to be called then
+ * @made_cookie: with that
  * @drafts: live ones
  * @extended: how often one was
  * @opened: udmabuf_open() less udmabuf_close()
@@ -56,6 +59,9 @@ static struct standing {
 	bool usable;
 	uint32_t draft_answer;
 	uint32_t view_answer;
+	bool later;
+	udmabuf_made *made;
+	void *made_cookie;
 	int drafts;
 	unsigned int extended;
 	int opened;
@@ -85,9 +91,11 @@ static inline void note(char what)
 
 /* ---- dma-bufs ---- */
 
-int udmabuf_open(struct guest_memory *gm, struct udmabuf **out)
+int udmabuf_open(const struct udmabuf_config *config, struct udmabuf **out)
 {
-	assert_non_null(gm);
+	assert_non_null(config->gm);
+	assert_non_null(config->quotas);
+	assert_non_null(config->worker);
 	if (st.open_error)
 		return st.open_error;
 	st.opened++;
@@ -127,17 +135,36 @@ void udmabuf_draft_free(struct udmabuf_draft *draft)
 }
 
 uint32_t udmabuf_view_create(struct udmabuf *udmabuf, const struct backing *backing,
-			     struct udmabuf_draft *draft, struct udmabuf_view **out)
+			     struct udmabuf_draft *draft, udmabuf_made *made, void *cookie,
+			     struct udmabuf_view **out)
 {
 	(void)udmabuf;
+	st.made = made;
+	st.made_cookie = cookie;
 	assert_false(backing->readonly);
 	assert_ptr_equal(draft, &st.drafts);
 	if (st.view_answer != OK)
 		return st.view_answer;
 	st.drafts--;
-	st.views++;
 	*out = (struct udmabuf_view *)&st.views;
+	if (st.later)
+		return UDMABUF_LATER;
+	st.views++;
 	return OK;
+}
+
+void udmabuf_view_dispose(struct udmabuf_view *view, struct run_list *runs)
+{
+	(void)runs;
+	assert_ptr_equal(view, &st.views);
+	assert_true(st.later);
+	note('x');
+}
+
+void udmabuf_print_quotas(const struct udmabuf *udmabuf, FILE *to)
+{
+	(void)udmabuf;
+	fputs("limit of the stand-in\n", to);
 }
 
 void udmabuf_totals(const struct udmabuf *udmabuf, struct udmabuf_totals *totals)

@@ -1,3 +1,0 @@
-/* SPDX-License-Identifier: MIT */
-/* view_udmabuf: the former name of memory/udmabuf.h */
-#include "memory/udmabuf.h"
