@@ -16,7 +16,7 @@ O ?= build
 override BUILD := $(abspath $(O))
 # The Linux version that the series is laid over.
 KVER ?= 7.3
-export BUILD KSRC KVER FILE RUN ACCEL
+export BUILD KSRC KVER FILE RUN ACCEL T
 
 JOBS := $(shell nproc)
 KERNEL_TREE := $(BUILD)/linux-$(KVER)
@@ -34,7 +34,7 @@ endif
 .PHONY: all help deps kernel-source kernel host tools demo test test-full \
 	kernel-x86 trixie mesa venus demo-venus test-qemu test-kunit test-host test-lib test-uml \
 	test-venus lib lib-install \
-	amdgpu test-amdgpu test-mutants check format clean distclean
+	amdgpu test-amdgpu test-mutants test-fuzz fuzz check format clean distclean
 
 ## all: build the guest kernel, the host device, the tools and the libraries (the default)
 all: kernel host tools lib
@@ -50,8 +50,9 @@ help:
 	@echo '  KVER=V     lay the series over Linux V (7.3): there must be a patches/linux-V'
 	@echo '  KSRC=DIR   use a copy of the kernel tree DIR instead of the package'
 	@echo '  FILE=FILE  what a demo reads'
-	@echo '  RUN=NAME   the runs of test-uml, test-qemu, test-venus or test-mutants to do;'
-	@echo '             * matches anything'
+	@echo '  RUN=NAME   the runs of test-uml, test-qemu, test-venus or test-mutants to do, or the'
+	@echo '             targets of fuzz; * matches anything'
+	@echo '  T=SECONDS  how long fuzz runs each target (60)'
 	@echo '  ACCEL=A    kvm or tcg, for test-qemu (default: KVM if a guest boots with it)'
 	@echo '  V=1        show the commands'
 
@@ -124,7 +125,7 @@ demo-venus: venus
 
 ## test: check and every test layer; the last line is the sum of all
 test: deps
-	+$(Q)QUICK=$(if $(FULL),,1) MAKE='$(MAKE)' scripts/run-tests check test-kunit test-host test-lib test-uml test-qemu test-venus
+	+$(Q)QUICK=$(if $(FULL),,1) MAKE='$(MAKE)' scripts/run-tests check test-kunit test-host test-lib test-fuzz test-uml test-qemu test-venus
 
 ## test-full: clean first, then test, all of it and longer, and test-mutants
 test-full: export USERPTR_STRESS := $(or $(USERPTR_STRESS),120)
@@ -161,6 +162,14 @@ test-venus: venus
 ## test-amdgpu: the software amdgpu, by itself and with programs of others
 test-amdgpu: amdgpu
 	$(Q)tools/testing/run/run-amdgpu-tests
+
+## fuzz: fuzz the device, with what was found before, T seconds a target
+fuzz: $(call built,deps)
+	+$(Q)MAKE='$(MAKE)' scripts/fuzz
+
+## test-fuzz: the same; half an hour a target in test-full
+test-fuzz: export T := $(or $(T),$(if $(QUICK),60,1800))
+test-fuzz: fuzz
 
 ## test-mutants: break the driver on purpose, and expect tests to fail
 test-mutants: $(call built,kernel host tools)
