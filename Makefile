@@ -16,7 +16,7 @@ O ?= build
 override BUILD := $(abspath $(O))
 # The Linux version that the series is laid over.
 KVER ?= 7.3
-export BUILD KSRC KVER FILE RUN ACCEL T
+export BUILD KSRC KVER FILE RUN ACCEL T MIN
 
 JOBS := $(shell nproc)
 KERNEL_TREE := $(BUILD)/linux-$(KVER)
@@ -34,7 +34,7 @@ endif
 .PHONY: all help deps kernel-source kernel host tools demo test test-full \
 	kernel-x86 trixie mesa venus demo-venus test-qemu test-kunit test-host test-lib test-uml \
 	test-venus lib lib-install \
-	amdgpu test-amdgpu test-mutants test-fuzz fuzz check format clean distclean
+	amdgpu test-amdgpu test-mutants test-fuzz fuzz coverage check format clean distclean
 
 ## all: build the guest kernel, the host device, the tools and the libraries (the default)
 all: kernel host tools lib
@@ -53,6 +53,7 @@ help:
 	@echo '  RUN=NAME   the runs of test-uml, test-qemu, test-venus or test-mutants to do, or the'
 	@echo '             targets of fuzz; * matches anything'
 	@echo '  T=SECONDS  how long fuzz runs each target (60)'
+	@echo '  MIN=N      coverage fails below N percent of the lines (95)'
 	@echo '  ACCEL=A    kvm or tcg, for test-qemu (default: KVM if a guest boots with it)'
 	@echo '  V=1        show the commands'
 
@@ -170,6 +171,10 @@ fuzz: $(call built,deps)
 ## test-fuzz: the same; half an hour a target in test-full
 test-fuzz: export T := $(or $(T),$(if $(QUICK),60,1800))
 test-fuzz: fuzz
+
+## coverage: lines of host/ that unit tests and fuzz inputs reach; fails below MIN percent
+coverage: $(call built,deps)
+	+$(Q)MAKE='$(MAKE)' scripts/coverage
 
 ## test-mutants: break the driver on purpose, and expect tests to fail
 test-mutants: $(call built,kernel host tools)
