@@ -3,8 +3,10 @@
  * gpu_blob: blobs, of the guest's memory and of renderers', and where they are seen
  *
  * Invariants: a blob of a renderer is destroyed there when it is attached nowhere
- * and the VMM has no mapping of it.  The answer to UNREF is given when nobody
- * holds the guest's pages any more, and the id is in use until then.
+ * and the VMM has no mapping of it.  The answer to UNREF is given when the renderer
+ * has forgotten it and nobody holds the guest's pages any more, and the id is in use
+ * until then.  A blob that is still being made can be attached; what else is to be
+ * done with it waits.
  *
  * Threads: the ring thread only.
  */
@@ -32,23 +34,37 @@ static void blob_free(struct gpu_blob *blob)
 	free(blob);
 }
 
-/* The renderer's part of the blob goes. */
-static void blob_destroy_host(struct gpu_blob *blob)
+/* The renderer's part of the blob goes; false: gpu_blob_destroyed() follows. */
+static bool blob_destroy_host(struct gpu_blob *blob)
 {
 	const struct gpu_renderer_slot *slot = &blob->dev->renderers[blob->renderer];
 
-	slot->ops->blob_destroy(slot->renderer, blob->backing.id);
+	if (!slot->ops->blob_destroy(slot->renderer, blob->backing.id, blob))
+		return false;
 	blob->dev->nr_host_blobs--;
+	return true;
 }
 
 /* The last steps of UNREF; the answer follows when nobody holds the memory. */
-static void blob_end(struct gpu_blob *blob)
+static void blob_end_pages(struct gpu_blob *blob)
 {
-	if (blob->renderer >= 0)
-		blob_destroy_host(blob);
 	backing_stop(&blob->backing);
 	gpu_backing_end_use(blob->dev, &blob->backing);
 	backing_release(&blob->backing);
+}
+
+static void blob_end(struct gpu_blob *blob)
+{
+	if (blob->renderer < 0 || blob_destroy_host(blob))
+		blob_end_pages(blob);
+}
+
+void gpu_blob_destroyed(void *opaque, void *cookie)
+{
+	struct gpu_device *dev = opaque;
+
+	dev->nr_host_blobs--;
+	blob_end_pages(cookie);
 }
 
 static void blob_idle(struct backing *backing)
@@ -131,8 +147,9 @@ static uint32_t find_blob_renderer(const struct gpu_device *dev, uint32_t ctx_id
 	return ERR_INVALID_PARAMETER;
 }
 
-static uint32_t blob_create_host(struct gpu_device *dev, struct gpu_blob *blob, uint32_t ctx_id,
-				 uint64_t blob_id)
+/* It may be gone when this returns LATER. */
+static uint32_t blob_create_host(struct gpu_device *dev, struct gpu_blob *blob,
+				 struct gpu_command *cmd, uint64_t blob_id)
 {
 	struct renderer_blob what = {
 		.id = blob->backing.id,
@@ -147,16 +164,19 @@ static uint32_t blob_create_host(struct gpu_device *dev, struct gpu_blob *blob, 
 	int renderer;
 	uint32_t ret;
 
-	ret = find_blob_renderer(dev, ctx_id, &context, &renderer);
+	ret = find_blob_renderer(dev, le32toh(cmd->hdr.ctx_id), &context, &renderer);
 	if (ret != OK)
 		return ret;
 	slot = &dev->renderers[renderer];
-	ret = slot->ops->blob_create(slot->renderer, context ? context->base : NULL, &what);
-	if (ret)
-		return ret;
 	blob->renderer = renderer;
+	blob->create = cmd;
 	dev->nr_host_blobs++;
-	return OK;
+	ret = slot->ops->blob_create(slot->renderer, context ? context->base : NULL, &what, blob);
+	if (!ret)
+		return LATER;
+	blob->create = NULL;
+	dev->nr_host_blobs--;
+	return ret;
 }
 
 static struct gpu_blob *blob_new(struct gpu_device *dev,
@@ -204,8 +224,8 @@ uint32_t gpu_handle_create_blob(struct gpu_device *dev, struct gpu_command *cmd)
 	if (blob->mem != VIRTIO_GPU_BLOB_MEM_HOST3D)
 		ret = blob_add_entries(blob, cmd->data + sizeof(*in), le32toh(in->nr_entries));
 	if (ret == OK && blob->mem != VIRTIO_GPU_BLOB_MEM_GUEST)
-		ret = blob_create_host(dev, blob, le32toh(cmd->hdr.ctx_id), le64toh(in->blob_id));
-	if (ret != OK) {
+		ret = blob_create_host(dev, blob, cmd, le64toh(in->blob_id));
+	if (ret != OK && ret != LATER) {
 		id_table_remove(&dev->blobs, blob->backing.id);
 		blob_free(blob);
 	}
@@ -224,6 +244,11 @@ uint32_t gpu_handle_unref(struct gpu_device *dev, struct gpu_command *cmd)
 		return ERR_INVALID_PARAMETER; /* being unreferenced, and not unknown yet */
 	blob->unref = cmd;
 	gpu_contexts_detach(dev, blob->backing.id);
+	if (blob->map)
+		gpu_command_executed(blob->map, ERR_INVALID_RESOURCE_ID);
+	blob->map = NULL;
+	if (blob->create)
+		return LATER;
 	if (blob->mapping) {
 		host_visible_unmap(dev->visible, blob->mapping, NULL);
 		blob->mapping = NULL;
@@ -334,29 +359,78 @@ struct host_visible *gpu_visible_new(struct gpu_device *dev)
 	return host_visible_new(dev->config.host_visible, &host, &dev->transport);
 }
 
+static uint32_t blob_map(struct gpu_blob *blob, struct gpu_command *cmd, uint64_t offset)
+{
+	struct host_visible *visible = blob->dev->visible;
+	int err = host_visible_map(visible, blob, offset, blob->backing.size, cmd, &blob->mapping);
+
+	if (err)
+		return map_error(err);
+	blob->nr_mappings++;
+	host_visible_run(visible);
+	return LATER;
+}
+
 uint32_t gpu_handle_map_blob(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct virtio_gpu_resource_map_blob *in = (const void *)cmd->data;
 	uint32_t id = le32toh(in->resource_id);
 	struct gpu_blob *blob = gpu_find_host_blob(dev, id);
-	int err;
+	uint64_t offset = le64toh(in->offset);
 
-	gpu_command_describe(cmd, "res %u offset %llu", id,
-			     (unsigned long long)le64toh(in->offset));
+	gpu_command_describe(cmd, "res %u offset %llu", id, (unsigned long long)offset);
 	/* Guest memory is the guest's already: it cannot be mapped. */
 	if (!blob)
 		return gpu_find_backing(dev, id) ? ERR_INVALID_PARAMETER : ERR_INVALID_RESOURCE_ID;
-	if (!(blob->flags & VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE) || blob->mapping)
+	if (!(blob->flags & VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE) || blob->mapping || blob->map)
 		return ERR_INVALID_PARAMETER;
 	if (!gpu_command_resp(cmd, sizeof(struct virtio_gpu_resp_map_info)))
 		return ERR_OUT_OF_MEMORY;
-	err = host_visible_map(dev->visible, blob, le64toh(in->offset), blob->backing.size, cmd,
-			       &blob->mapping);
-	if (err)
-		return map_error(err);
-	blob->nr_mappings++;
-	host_visible_run(dev->visible);
+	if (!blob->create)
+		return blob_map(blob, cmd, offset);
+	blob->map = cmd;
+	blob->map_offset = offset;
 	return LATER;
+}
+
+/* It could not be made: as if it had never been there, for all that came meanwhile. */
+static void blob_not_made(struct gpu_blob *blob, struct gpu_command *create, uint32_t response)
+{
+	struct gpu_device *dev = blob->dev;
+	struct gpu_command *unref = blob->unref, *map = blob->map;
+
+	gpu_contexts_detach(dev, blob->backing.id);
+	dev->nr_host_blobs--;
+	id_table_remove(&dev->blobs, blob->backing.id);
+	blob_free(blob);
+	gpu_command_executed(create, response);
+	if (map)
+		gpu_command_executed(map, ERR_INVALID_RESOURCE_ID);
+	if (unref)
+		gpu_command_executed(unref, ERR_INVALID_RESOURCE_ID);
+}
+
+void gpu_blob_created(void *opaque, void *cookie, uint32_t response)
+{
+	struct gpu_blob *blob = cookie;
+	struct gpu_command *create = blob->create, *map = blob->map;
+	uint32_t ret;
+
+	(void)opaque;
+	blob->create = NULL;
+	if (response != OK) {
+		blob_not_made(blob, create, response);
+		return;
+	}
+	gpu_command_executed(create, OK);
+	blob->map = NULL;
+	if (blob->unref) {
+		blob_end(blob);
+	} else if (map) {
+		ret = blob_map(blob, map, blob->map_offset);
+		if (ret != LATER)
+			gpu_command_executed(map, ret);
+	}
 }
 
 uint32_t gpu_handle_unmap_blob(struct gpu_device *dev, struct gpu_command *cmd)

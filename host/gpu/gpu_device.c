@@ -156,6 +156,8 @@ static int add_renderer(struct gpu_device *dev, const struct renderer_ops *ops)
 		.submitted = gpu_submitted,
 		.inject = gpu_fault_arm,
 		.stats = guest_stats,
+		.blob_created = gpu_blob_created,
+		.blob_destroyed = gpu_blob_destroyed,
 		.lost = gpu_context_lost,
 	};
 	struct gpu_renderer_slot *slot = &dev->renderers[dev->nr_renderers];

@@ -91,10 +91,13 @@ struct gpu_command {
  * @backing: first, so that idle() finds the rest; the guest's pages, none if
  *	@mem is HOST3D
  * @dev: whose
+ * @create: the command to be answered when its renderer has made it, else NULL
+ * @map: a command that waits for that, or NULL
+ * @map_offset: of it
  * @unref: the command to be answered when nobody uses it any more
  * @mem: VIRTIO_GPU_BLOB_MEM_*
  * @flags: VIRTIO_GPU_BLOB_FLAG_USE_*
- * @renderer: index of the renderer that made it, or -1: it is of guest memory
+ * @renderer: index of the renderer that makes it, or -1: it is of guest memory
  *	and nothing else
  * @mapping: what the guest asked to be mapped, and not yet to be unmapped
  * @nr_mappings: that are not over for the VMM
@@ -102,6 +105,9 @@ struct gpu_command {
 struct gpu_blob {
 	struct backing backing;
 	struct gpu_device *dev;
+	struct gpu_command *create;
+	struct gpu_command *map;
+	uint64_t map_offset;
 	struct gpu_command *unref;
 	uint32_t mem;
 	uint32_t flags;
@@ -318,6 +324,9 @@ void gpu_views_print_quotas(const struct gpu_device *dev, FILE *to);
 
 /* A blob of a renderer that may be used, or NULL. */
 struct gpu_blob *gpu_find_host_blob(const struct gpu_device *dev, uint32_t id);
+/* See struct renderer_host; @opaque is the device, @cookie the blob. */
+void gpu_blob_created(void *opaque, void *cookie, uint32_t response);
+void gpu_blob_destroyed(void *opaque, void *cookie);
 /* Forget all; they are attached nowhere, and no mapping of them is left. */
 void gpu_blobs_drop(struct gpu_device *dev);
 /* The host-visible region, in which blobs are mapped; NULL if out of memory. */

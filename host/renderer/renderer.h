@@ -117,6 +117,8 @@ struct renderer_fault {
  *	goes on; @response is its answer
  * @inject: arm a fault
  * @stats: fill in all but jobs
+ * @blob_created: what blob_create() accepted is over; @response is its answer
+ * @blob_destroyed: the blob of a blob_destroy() that was not done at once is gone
  * @lost: the context is dead: the renderer has ended it, or found that it had
  *	ended.  Its submissions were answered with submitted(); the device
  *	refuses it from now on, until the guest destroys it.
@@ -126,6 +128,8 @@ struct renderer_host {
 	void (*submitted)(void *opaque, void *cookie, uint32_t response);
 	void (*inject)(void *opaque, const struct renderer_fault *fault);
 	void (*stats)(void *opaque, struct loopback_stats *stats);
+	void (*blob_created)(void *opaque, void *cookie, uint32_t response);
+	void (*blob_destroyed)(void *opaque, void *cookie);
 	void (*lost)(void *opaque, struct renderer_context *context);
 };
 
@@ -163,12 +167,17 @@ struct renderer_config {
  *	follows, perhaps before this returns; else the error to answer.  What
  *	the work touches it holds (backing_hold()) until it is over.
  * @blob_create: make the memory of a blob in @context (NULL: the guest named
- *	none); 0, or the VIRTIO_GPU_RESP_ERR_* to answer.  This and what follows
- *	to @blob_destroy may be NULL: there are no such blobs then.
+ *	none), when all is done that was submitted to it before.  0:
+ *	blob_created() follows, perhaps before this returns, and until then the
+ *	blob can be attached and detached, but not exported or destroyed; else the
+ *	VIRTIO_GPU_RESP_ERR_* to answer.  This and what follows to @blob_destroy
+ *	may be NULL: there are no such blobs then.
  * @blob_attach: @context may use the blob from now on; 0 or a negative errno
  * @blob_detach: not any more
  * @blob_export: what a VMM can map of it; 0 or a negative errno
- * @blob_destroy: it is attached to no context and not mapped; forget it
+ * @blob_destroy: it is attached to no context and not mapped; forget it.  false:
+ *	blob_destroyed() follows, not before this returns, and until then the id
+ *	is in use.
  * @quiesce: @backing was stopped: end all work that uses it.  The renderer's
  *	holds go as the work ends, which is what the device waits for.
  * @evict: contexts that @backing was attached to, some time, still hold it long
@@ -176,7 +185,8 @@ struct renderer_config {
  *	the processes that have it.  May be NULL.
  * @forget: nobody can reach the memory of userptr resource @id any more, and who once
  *	had it need not be known.  May be NULL.
- * @reset: end all work and wait for it; submitted() for each before returning
+ * @reset: end all work and wait for it; submitted(), blob_created() and
+ *	blob_destroyed() for each before returning
  * @jobs: commands executed, ever
  * @fd: readable when dispatch() has something to do
  * @dispatch: make the callbacks that are due
@@ -199,11 +209,11 @@ struct renderer_ops {
 	uint32_t (*submit)(struct renderer *renderer, struct renderer_context *context,
 			   const struct renderer_submission *submission, void *cookie);
 	uint32_t (*blob_create)(struct renderer *renderer, struct renderer_context *context,
-				const struct renderer_blob *blob);
+				const struct renderer_blob *blob, void *cookie);
 	int (*blob_attach)(struct renderer_context *context, uint32_t id);
 	void (*blob_detach)(struct renderer_context *context, uint32_t id);
 	int (*blob_export)(struct renderer *renderer, uint32_t id, struct renderer_mapping *out);
-	void (*blob_destroy)(struct renderer *renderer, uint32_t id);
+	bool (*blob_destroy)(struct renderer *renderer, uint32_t id, void *cookie);
 	void (*quiesce)(struct renderer *renderer, struct backing *backing);
 	void (*evict)(struct renderer *renderer, struct backing *backing, bool force);
 	void (*forget)(struct renderer *renderer, uint32_t id);

@@ -106,11 +106,12 @@ static uint32_t make_blob(struct renderer *renderer, struct virgl_context *conte
  * @renderer: it
  * @base: the context, or NULL
  * @blob: what to make
+ * @cookie: for blob_created()
  *
  * Return: 0 or the error to answer.
  */
 uint32_t virgl_blob_create(struct renderer *renderer, struct renderer_context *base,
-			   const struct renderer_blob *blob)
+			   const struct renderer_blob *blob, void *cookie)
 {
 	struct virgl_context *context = (struct virgl_context *)base;
 	struct resource *resource;
@@ -138,6 +139,7 @@ uint32_t virgl_blob_create(struct renderer *renderer, struct renderer_context *b
 		ret = ERR_OUT_OF_MEMORY;
 	if (ret != OK)
 		goto unref;
+	renderer->host.blob_created(renderer->host.opaque, cookie, OK);
 	return 0;
 
 unref:
@@ -232,13 +234,18 @@ close_fd:
  * virgl_blob_destroy() - see struct renderer_ops
  * @renderer: it
  * @id: of the blob
+ * @cookie: for blob_destroyed()
+ *
+ * Return: true, it is gone.
  */
-void virgl_blob_destroy(struct renderer *renderer, uint32_t id)
+bool virgl_blob_destroy(struct renderer *renderer, uint32_t id, void *cookie)
 {
 	struct resource *resource = find_blob(renderer, id);
 
+	(void)cookie;
 	if (!resource)
-		return;
+		return true;
 	virgl_unref_resource(renderer, resource);
 	virgl_forget_resource(renderer, resource);
+	return true;
 }

@@ -296,10 +296,10 @@ void virgl_evict(struct renderer *renderer, struct backing *backing, bool force)
 /* virgl_blob.c */
 
 uint32_t virgl_blob_create(struct renderer *renderer, struct renderer_context *base,
-			   const struct renderer_blob *blob);
+			   const struct renderer_blob *blob, void *cookie);
 int virgl_blob_attach(struct renderer_context *base, uint32_t id);
 void virgl_blob_detach(struct renderer_context *base, uint32_t id);
 int virgl_blob_export(struct renderer *renderer, uint32_t id, struct renderer_mapping *out);
-void virgl_blob_destroy(struct renderer *renderer, uint32_t id);
+bool virgl_blob_destroy(struct renderer *renderer, uint32_t id, void *cookie);
 
 #endif /* VIRGL_INTERNAL_H */

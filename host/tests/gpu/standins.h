@@ -141,6 +141,9 @@ struct fake_context {
  * @what: of the last blob_create()
  * @context: of the last blob_create()
  * @create_error: what blob_create() is to answer
+ * @later: blob_create() and blob_destroy() are over when the test says so
+ * @creating: cookie of such a blob_create()
+ * @destroying: cookie of such a blob_destroy()
  * @attach_error: what blob_attach() and attach() are to return
  * @export_error: what blob_export() is to return
  * @exports: ever
@@ -157,6 +160,9 @@ static struct renderer {
 	struct renderer_blob what;
 	struct renderer_context *context;
 	uint32_t create_error;
+	bool later;
+	void *creating;
+	void *destroying;
 	int attach_error;
 	int export_error;
 	unsigned int exports;
@@ -254,7 +260,7 @@ static inline uint32_t fake_submit(struct renderer *renderer, struct renderer_co
 }
 
 static inline uint32_t fake_blob_create(struct renderer *renderer, struct renderer_context *context,
-					const struct renderer_blob *blob)
+					const struct renderer_blob *blob, void *cookie)
 {
 	renderer->what = *blob;
 	renderer->context = context;
@@ -264,7 +270,23 @@ static inline uint32_t fake_blob_create(struct renderer *renderer, struct render
 	assert_false(renderer->blob[blob->id]);
 	renderer->blob[blob->id] = true;
 	fake_log("new", blob->id);
+	if (renderer->later)
+		renderer->creating = cookie;
+	else
+		renderer->host.blob_created(renderer->host.opaque, cookie, OK);
 	return 0;
+}
+
+/* What blob_create() was to do is over. */
+static inline void fake_created(uint32_t id, uint32_t response)
+{
+	void *cookie = fake.creating;
+
+	assert_non_null(cookie);
+	fake.creating = NULL;
+	fake.host.blob_created(fake.host.opaque, cookie, response);
+	if (response != OK)
+		fake.blob[id] = false;
 }
 
 static inline int fake_blob_attach(struct renderer_context *context, uint32_t id)
@@ -306,12 +328,24 @@ static inline int fake_blob_export(struct renderer *renderer, uint32_t id,
 	return 0;
 }
 
-static inline void fake_blob_destroy(struct renderer *renderer, uint32_t id)
+static inline bool fake_blob_destroy(struct renderer *renderer, uint32_t id, void *cookie)
 {
 	assert_true(renderer->blob[id]);
 	assert_int_equal(renderer->attached[id], 0);
 	renderer->blob[id] = false;
 	fake_log("end", id);
+	renderer->destroying = renderer->later ? cookie : NULL;
+	return !renderer->later;
+}
+
+/* What blob_destroy() was to do is over. */
+static inline void fake_destroyed(void)
+{
+	void *cookie = fake.destroying;
+
+	assert_non_null(cookie);
+	fake.destroying = NULL;
+	fake.host.blob_destroyed(fake.host.opaque, cookie);
 }
 
 static inline void fake_quiesce(struct renderer *renderer, struct backing *backing)
@@ -322,8 +356,11 @@ static inline void fake_quiesce(struct renderer *renderer, struct backing *backi
 
 static inline void fake_reset(struct renderer *renderer)
 {
-	(void)renderer;
 	fake_log("reset", 0);
+	if (renderer->creating)
+		fake_created(renderer->what.id, ERR_UNSPEC);
+	if (renderer->destroying)
+		fake_destroyed();
 }
 
 static inline uint64_t fake_jobs(const struct renderer *renderer)
@@ -375,8 +412,8 @@ static inline struct renderer_context *fake_find(uint32_t id)
 
 /* ---- the guest ---- */
 
-static inline uint32_t do_host_blob(struct bench *bench, uint32_t ctx, uint32_t id, uint32_t flags,
-				    uint64_t size)
+static inline struct answer *send_host_blob(struct bench *bench, uint32_t ctx, uint32_t id,
+					    uint32_t flags, uint64_t size)
 {
 	struct virtio_gpu_resource_create_blob cmd = {
 		.hdr = header(VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB, ctx),
@@ -387,7 +424,13 @@ static inline uint32_t do_host_blob(struct bench *bench, uint32_t ctx, uint32_t 
 		.size = htole64(size),
 	};
 
-	return DO(bench, cmd);
+	return SEND(bench, cmd);
+}
+
+static inline uint32_t do_host_blob(struct bench *bench, uint32_t ctx, uint32_t id, uint32_t flags,
+				    uint64_t size)
+{
+	return answer_type(send_host_blob(bench, ctx, id, flags, size));
 }
 
 static inline uint32_t do_host_guest_blob(struct bench *bench, uint32_t ctx, uint32_t id,

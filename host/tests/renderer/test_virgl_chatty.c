@@ -59,14 +59,14 @@ static void test_chatty(void **state)
 
 	context = new_context(bench);
 	other = new_context(bench);
-	assert_int_equal(ops->blob_create(bench->renderer, context, &blob), 0);
+	assert_int_equal(make_blob(bench, context, &blob), 0);
 	assert_int_equal(ops->blob_attach(other, 50), 0);
 	make_backing(bench, &backing, 3, 4);
 	assert_int_not_equal(ops->attach(context, &backing.base), 0);
 	stop_backing(bench, &backing);
 	free_backing(&backing);
 	ops->blob_detach(other, 50);
-	ops->blob_destroy(bench->renderer, 50);
+	destroy_blob(bench, 50);
 	ops->context_destroy(bench->renderer, context);
 	ops->context_destroy(bench->renderer, other);
 }

@@ -231,14 +231,14 @@ static void test_mute_worker(void **state)
 	context = new_worker(bench, &pid);
 	stop_process(pid);
 	started = clock_ms();
-	assert_int_not_equal(ops->blob_create(bench->renderer, context, &blob), 0);
+	assert_int_not_equal(make_blob(bench, context, &blob), 0);
 	assert_in_range(clock_ms() - started, GRACE_MS, 20 * GRACE_MS);
 	WAIT_FOR(bench, bench->nr_lost == 1);
 	WAIT_FOR(bench, workers(NULL) == 0);
 	/* The id is free again. */
 	other = new_context(bench);
-	assert_int_equal(ops->blob_create(bench->renderer, other, &blob), 0);
-	ops->blob_destroy(bench->renderer, 9);
+	assert_int_equal(make_blob(bench, other, &blob), 0);
+	destroy_blob(bench, 9);
 	ops->context_destroy(bench->renderer, other);
 	ops->context_destroy(bench->renderer, context);
 }
@@ -305,7 +305,7 @@ static void test_reset(void **state)
 
 	context = new_worker(bench, &pid);
 	other = new_context(bench);
-	assert_int_equal(ops->blob_create(bench->renderer, other, &blob), 0);
+	assert_int_equal(make_blob(bench, other, &blob), 0);
 	make_backing(bench, &backing, 3, 4);
 	assert_int_not_equal(ops->attach(other, &backing.base), 0);
 	stop_process(pid);
@@ -322,9 +322,9 @@ static void test_reset(void **state)
 	ops->context_destroy(bench->renderer, context);
 	ops->context_destroy(bench->renderer, other);
 	/* It is gone, and to forget it does no harm. */
-	ops->blob_destroy(bench->renderer, 4);
+	destroy_blob(bench, 4);
 	third = new_context(bench);
-	assert_int_equal(ops->blob_create(bench->renderer, third, &blob), 0);
+	assert_int_equal(make_blob(bench, third, &blob), 0);
 	ops->context_destroy(bench->renderer, third);
 	ops->reset(bench->renderer);
 }

@@ -18,7 +18,7 @@ static void test_blob(void **state)
 	pid_t pid;
 
 	context = new_worker(bench, &pid);
-	assert_int_equal(ops->blob_create(bench->renderer, context, &blob), 0);
+	assert_int_equal(make_blob(bench, context, &blob), 0);
 	assert_int_equal(ops->blob_attach(context, 5), 0);
 	assert_true(maps_have(pid, "vkr-shmem"));
 	assert_int_equal(ops->blob_export(bench->renderer, 5, &mapping), 0);
@@ -34,15 +34,14 @@ static void test_blob(void **state)
 	close(mapping.fd);
 	munmap(bytes, blob.size);
 	/* The id is in use; what is not there, and no context, are errors. */
-	assert_int_not_equal(ops->blob_create(bench->renderer, context, &blob), 0);
+	assert_int_not_equal(make_blob(bench, context, &blob), 0);
 	blob.id = 6;
 	blob.blob_id = 12345;
-	assert_int_not_equal(ops->blob_create(bench->renderer, context, &blob), 0);
-	assert_int_equal(ops->blob_create(bench->renderer, NULL, &blob),
-			 VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID);
+	assert_int_not_equal(make_blob(bench, context, &blob), 0);
+	assert_int_equal(make_blob(bench, NULL, &blob), VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID);
 	assert_int_not_equal(ops->blob_export(bench->renderer, 6, &again), 0);
 	ops->blob_detach(context, 5);
-	ops->blob_destroy(bench->renderer, 5);
+	destroy_blob(bench, 5);
 	assert_int_not_equal(ops->blob_export(bench->renderer, 5, &again), 0);
 	WAIT_FOR(bench, !maps_have(pid, "vkr-shmem"));
 	ops->context_destroy(bench->renderer, context);
@@ -60,13 +59,13 @@ static void test_guest_host_blob(void **state)
 	make_backing(bench, &backing, 5, 16);
 	blob.mem = VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST;
 	blob.guest = &backing.base;
-	assert_int_equal(ops->blob_create(bench->renderer, context, &blob), 0);
+	assert_int_equal(make_blob(bench, context, &blob), 0);
 	assert_int_equal(ops->blob_export(bench->renderer, 5, &mapping), 0);
 	close(mapping.fd);
-	ops->blob_destroy(bench->renderer, 5);
+	destroy_blob(bench, 5);
 	/* Fewer pages than it is big. */
 	blob.size += PAGE;
-	assert_int_equal(ops->blob_create(bench->renderer, context, &blob), ERR_PARAM);
+	assert_int_equal(make_blob(bench, context, &blob), ERR_PARAM);
 	assert_int_equal(backing.base.holds, 0);
 	free_backing(&backing);
 	ops->context_destroy(bench->renderer, context);
@@ -198,15 +197,15 @@ static void test_device_memory(void **state)
 	/* What it allocates itself it may hand on. */
 	allocate(bench, context, OTHER_MEMORY, 0, blob.size, 2);
 	blob.blob_id = OTHER_MEMORY;
-	assert_int_equal(ops->blob_create(bench->renderer, context, &blob), 0);
+	assert_int_equal(make_blob(bench, context, &blob), 0);
 	assert_int_equal(ops->blob_export(bench->renderer, blob.id, &mapping), 0);
 	assert_false(udmabuf_is_ours(bench->udmabuf, mapping.fd));
 	close(mapping.fd);
-	ops->blob_destroy(bench->renderer, blob.id);
+	destroy_blob(bench, blob.id);
 	allocate(bench, context, MEMORY, 3, 4 * PAGE, 3);
 	blob.blob_id = MEMORY;
 	blob.size = 4 * PAGE;
-	assert_int_equal(ops->blob_create(bench->renderer, context, &blob), ERR_PARAM);
+	assert_int_equal(make_blob(bench, context, &blob), ERR_PARAM);
 	assert_int_not_equal(ops->blob_export(bench->renderer, blob.id, &mapping), 0);
 	ops->detach(context, &backing.base);
 	stop_backing(bench, &backing);

@@ -29,7 +29,7 @@ static void test_killed_server(void **state)
 	pid_t pid, server = server_pid();
 
 	context = new_worker(bench, &pid);
-	assert_int_equal(ops->blob_create(bench->renderer, context, &blob), 0);
+	assert_int_equal(make_blob(bench, context, &blob), 0);
 	assert_int_equal(kill(server, SIGKILL), 0);
 	WAIT_FOR(bench, bench->nr_lost == 1);
 	WAIT_FOR(bench, !ops->context_create(bench->renderer, VENUS, "", &other));
@@ -37,8 +37,8 @@ static void test_killed_server(void **state)
 	check_context(bench, other);
 	/* What the old context had made is gone, and its id is free. */
 	assert_int_not_equal(ops->blob_export(bench->renderer, 4, &mapping), 0);
-	ops->blob_destroy(bench->renderer, 4);
-	assert_int_equal(ops->blob_create(bench->renderer, other, &blob), 0);
+	destroy_blob(bench, 4);
+	assert_int_equal(make_blob(bench, other, &blob), 0);
 	ops->context_destroy(bench->renderer, context);
 	ops->context_destroy(bench->renderer, other);
 }
@@ -59,7 +59,7 @@ static void test_server_that_always_ends(void **state)
 	killed = clock_ms();
 	assert_int_equal(kill(server, SIGKILL), 0);
 	do {
-		pump(bench, killed);
+		pump(bench, killed, "another server");
 		assert_int_equal(process_children(only_child(getpid()), &servers), 0);
 		pid = servers.nr == 1 ? servers.pids[0] : server;
 		process_list_destroy(&servers);

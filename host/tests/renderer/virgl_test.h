@@ -54,6 +54,7 @@
 #define GRACE_MS 1000
 #define MAX_COOKIES 100000
 #define MAX_WORKERS 16
+#define MAX_BLOBS 64
 
 /**
  * struct bench - the renderer and what it said
@@ -67,6 +68,10 @@
  * @answers: how often each cookie was answered
  * @responses: with what, last
  * @nr_answered: all
+ * @nr_blobs: asked for
+ * @blobs: what was answered to each, 0: nothing yet
+ * @nr_blobs_answered: of these
+ * @nr_destroyed: blobs that were said to be gone
  * @lost: contexts that were said to be lost
  * @nr_lost: how many
  * @answered_at_loss: @nr_answered at the last loss
@@ -82,6 +87,10 @@ struct bench {
 	unsigned char *answers;
 	uint32_t *responses;
 	unsigned int nr_answered;
+	unsigned int nr_blobs;
+	uint32_t blobs[MAX_BLOBS];
+	unsigned int nr_blobs_answered;
+	unsigned int nr_destroyed;
 	struct renderer_context *lost[MAX_WORKERS];
 	unsigned int nr_lost;
 	unsigned int answered_at_loss;
@@ -112,6 +121,25 @@ static inline void on_submitted(void *opaque, void *cookie, uint32_t response)
 	bench->nr_answered++;
 }
 
+static inline void on_blob_created(void *opaque, void *cookie, uint32_t response)
+{
+	struct bench *bench = opaque;
+	uintptr_t at = (uintptr_t)cookie;
+
+	assert_true(at < bench->nr_blobs);
+	assert_int_equal(bench->blobs[at], 0);
+	bench->blobs[at] = response;
+	bench->nr_blobs_answered++;
+}
+
+static inline void on_blob_destroyed(void *opaque, void *cookie)
+{
+	struct bench *bench = opaque;
+
+	assert_ptr_equal(cookie, bench);
+	bench->nr_destroyed++;
+}
+
 static inline void on_lost(void *opaque, struct renderer_context *context)
 {
 	struct bench *bench = opaque;
@@ -140,7 +168,12 @@ static inline void make_ram(struct bench *bench)
 static inline int setup(void **state)
 {
 	struct bench *bench = calloc(1, sizeof(*bench));
-	struct renderer_host host = { .submitted = on_submitted, .lost = on_lost };
+	struct renderer_host host = {
+		.submitted = on_submitted,
+		.blob_created = on_blob_created,
+		.blob_destroyed = on_blob_destroyed,
+		.lost = on_lost,
+	};
 	struct renderer_config config = { .grace_ms = GRACE_MS };
 	struct udmabuf_config udmabuf;
 
@@ -180,21 +213,21 @@ static inline int teardown(void **state)
 }
 
 /* Wait a little for the renderer; fails when the test has taken too long. */
-static inline void pump(struct bench *bench, uint64_t started)
+static inline void pump(struct bench *bench, uint64_t started, const char *what)
 {
 	struct pollfd pollfd = { .fd = ops->fd(bench->renderer), .events = POLLIN };
 
 	if (poll(&pollfd, 1, 10) == 1)
 		ops->dispatch(bench->renderer);
 	if (clock_ms() - started > WAIT_MS)
-		fail_msg("waited for %d s", WAIT_MS / 1000);
+		fail_msg("waited for %d s: %s", WAIT_MS / 1000, what);
 }
 
-#define WAIT_FOR(bench, condition)                   \
-	do {                                         \
-		uint64_t wait_started = clock_ms();  \
-		while (!(condition))                 \
-			pump((bench), wait_started); \
+#define WAIT_FOR(bench, condition)                               \
+	do {                                                     \
+		uint64_t wait_started = clock_ms();              \
+		while (!(condition))                             \
+			pump((bench), wait_started, #condition); \
 	} while (0)
 
 /* ---- processes ---- */
@@ -373,6 +406,38 @@ static inline struct renderer_blob shm_blob(uint32_t id)
 		.flags = VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE,
 		.size = 16 * PAGE,
 	};
+}
+
+/* Asked for, and what the answer will be is in bench->blobs[] at the same place. */
+static inline uint32_t ask_for_blob(struct bench *bench, struct renderer_context *context,
+				    const struct renderer_blob *blob)
+{
+	uintptr_t cookie = bench->nr_blobs++;
+
+	assert_true(cookie < MAX_BLOBS);
+	bench->blobs[cookie] = 0;
+	return ops->blob_create(bench->renderer, context, blob, (void *)cookie);
+}
+
+/* 0 or the error. */
+static inline uint32_t make_blob(struct bench *bench, struct renderer_context *context,
+				 const struct renderer_blob *blob)
+{
+	uint32_t *answer = &bench->blobs[bench->nr_blobs];
+	uint32_t ret = ask_for_blob(bench, context, blob);
+
+	if (ret)
+		return ret;
+	WAIT_FOR(bench, *answer);
+	return *answer == OK ? 0 : *answer;
+}
+
+static inline void destroy_blob(struct bench *bench, uint32_t id)
+{
+	unsigned int before = bench->nr_destroyed;
+
+	if (!ops->blob_destroy(bench->renderer, id, bench))
+		WAIT_FOR(bench, bench->nr_destroyed == before + 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
