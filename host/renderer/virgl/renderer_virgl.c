@@ -16,9 +16,9 @@
  * when the worker is really gone, what the context had accepted is answered,
  * and only then the device hears that it is lost.  While it ends, it refuses.
  *
- * No call may wait for a worker for ever: a worker whose socket has no room, or
- * that owes an answer, has a moment, and less if others were slow before
- * (virgl_wait.c), and is then ended.
+ * No context keeps another waiting, or is ended for what another one does: what a
+ * worker has no room for waits in a queue of its context (virgl_queue.c), and how
+ * long a worker may owe an answer has limits (virgl_wait.c).
  *
  * Threads: the ring thread, but for virgl_fence_retired(), which the library calls
  * on threads of its own.  These touch what @lock protects: the table of contexts
@@ -39,6 +39,8 @@
 #include "util/log.h"
 
 #define MAX_EVENTS 64
+/* How long everybody waits for workers together, if nobody did for a while. */
+#define ALL_PATIENCE_MS 4000u
 
 /* The library is one for the whole process. */
 static bool library_in_use;
@@ -82,7 +84,9 @@ static bool take_events(struct renderer *renderer)
 
 	nr = epoll_wait(renderer->epoll, events, MAX_EVENTS, 0);
 	for (i = 0; i < nr; i++) {
-		if (events[i].data.fd != renderer->event)
+		if (events[i].data.fd == renderer->tick)
+			virgl_tick(renderer);
+		else if (events[i].data.fd != renderer->event)
 			ended = true;
 		else if (read(renderer->event, &count, sizeof(count)) < 0)
 			continue;
@@ -92,13 +96,14 @@ static bool take_events(struct renderer *renderer)
 
 static void virgl_dispatch(struct renderer *renderer)
 {
-	bool steps = take_events(renderer) || renderer->steps_due;
+	bool ended = take_events(renderer);
 	struct virgl_context *context, *next;
 
 	LIST_FOREACH(context, &renderer->contexts, link)
 		if (context->state == CONTEXT_RUNS)
 			virgl_answer_retired(context);
-	if (!steps)
+	virgl_queues_run(renderer);
+	if (!ended && !renderer->steps_due)
 		return;
 	renderer->steps_due = false;
 	if (renderer->server.process >= 0 && virgl_server_ended(renderer))
@@ -156,6 +161,7 @@ static void virgl_destroy(struct renderer *renderer)
 	call_limit_free(renderer->limit);
 	pthread_mutex_destroy(&renderer->lock);
 	id_table_destroy(&renderer->by_id);
+	close(renderer->tick);
 	close(renderer->event);
 	close(renderer->epoll);
 	free(renderer);
@@ -172,6 +178,8 @@ static int open_events(struct renderer *renderer)
 	renderer->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	err = renderer->event < 0 ? -errno : virgl_watch(renderer, renderer->event);
 	if (!err)
+		err = virgl_open_tick(renderer);
+	if (!err)
 		return 0;
 	if (renderer->event >= 0)
 		close(renderer->event);
@@ -184,7 +192,7 @@ static void init_renderer(struct renderer *renderer, const struct renderer_confi
 {
 	renderer->config = *config;
 	renderer->host = *host;
-	virgl_init_patience(renderer);
+	virgl_init_patience(&renderer->patience, ALL_PATIENCE_MS, ALL_PATIENCE_MS);
 	LIST_INIT(&renderer->contexts);
 	renderer->server.process = -1;
 	renderer->server.socket = -1;
@@ -219,6 +227,7 @@ static int virgl_create(const struct renderer_config *config, const struct rende
 free_limit:
 	call_limit_free(renderer->limit);
 close_events:
+	close(renderer->tick);
 	close(renderer->event);
 	close(renderer->epoll);
 free_renderer:

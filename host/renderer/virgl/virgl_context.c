@@ -24,6 +24,9 @@
 #define PACKET_OVERHEAD 64u
 #define WORKER_ROOM (1 << 20)
 #define REPORT_MS 5000
+/* How long everybody waits for the answer of a new context, and of one that is older. */
+#define NEW_PATIENCE_MS 500u
+#define PATIENCE_MS 2000u
 
 /**
  * virgl_context_break() - it cannot go on
@@ -62,10 +65,13 @@ void virgl_context_end(struct virgl_context *context)
 	pthread_mutex_unlock(&renderer->lock);
 	if (context->worker >= 0)
 		process_kill(context->worker);
+	virgl_queue_unwatch(context);
 	call_limit_begin(renderer->limit, renderer->server.socket, SERVER_MS);
 	virgl_renderer_context_destroy(context->id);
 	call_limit_end(renderer->limit);
 	context->socket = -1;
+	id_table_destroy(&context->has);
+	virgl_queue_drop(context);
 	if (context->worker < 0) {
 		renderer->steps_due = true;
 		virgl_notify(renderer);
@@ -198,6 +204,8 @@ int virgl_context_create(struct renderer *renderer, uint32_t capset, const char 
 		return -ENOMEM;
 	for (ring = 0; ring < MAX_RINGS; ring++)
 		STAILQ_INIT(&context->rings[ring]);
+	TAILQ_INIT(&context->queue);
+	virgl_init_patience(&context->patience, NEW_PATIENCE_MS, PATIENCE_MS);
 	context->renderer = renderer;
 	context->capset = capset;
 	context->socket = -1;

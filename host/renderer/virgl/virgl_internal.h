@@ -5,8 +5,8 @@
  * renderer_virgl.c says what it is, and which thread does what.  virgl_library.c
  * starts and stops the library, virgl_log.c hears it, virgl_arrival.c finds its processes,
  * virgl_context.c has the contexts, virgl_submit.c what they are to execute, virgl_resource.c and virgl_blob.c their
- * memory, virgl_wait.c how long a worker is waited for.  Only files that include
- * this one call the library.
+ * memory; virgl_queue.c has what a context cannot do at once, and virgl_wait.c says
+ * for how long.  Only files that include this one call the library.
  */
 #ifndef VIRGL_INTERNAL_H
 #define VIRGL_INTERNAL_H
@@ -54,6 +54,78 @@ struct submission {
 };
 
 /**
+ * struct virgl_patience - how long somebody may be waited for
+ * @ms: so long, as of @at
+ * @max: it grows to that, a millisecond every few
+ * @at: in milliseconds
+ */
+struct virgl_patience {
+	unsigned int ms;
+	unsigned int max;
+	uint64_t at;
+};
+
+/**
+ * enum virgl_item_kind - what waits in the queue of a context
+ * @ITEM_SUBMIT: a command stream, and its fence
+ * @ITEM_FENCE: of a command stream that was sent
+ * @ITEM_ATTACH: it gets a resource
+ * @ITEM_DETACH: and gives it back
+ * @ITEM_BLOB: it makes one
+ */
+enum virgl_item_kind {
+	ITEM_SUBMIT,
+	ITEM_FENCE,
+	ITEM_ATTACH,
+	ITEM_DETACH,
+	ITEM_BLOB,
+};
+
+/**
+ * struct virgl_item - see enum virgl_item_kind
+ * @link: in the queue
+ * @kind: see there
+ * @resource: of ATTACH, DETACH, BLOB; has it counted
+ * @submission: of SUBMIT, FENCE: still to be answered, or NULL
+ * @fenced: with a fence
+ * @ring: of it
+ * @blob: what to make
+ * @cookie: for blob_created()
+ * @barrier: number of a fence that shows that the worker has done all before, or 0
+ * @sent: the context's @sent at the barrier
+ * @size: bytes of @data
+ * @data: of SUBMIT
+ */
+struct virgl_item {
+	TAILQ_ENTRY(virgl_item) link;
+	enum virgl_item_kind kind;
+	struct resource *resource;
+	struct submission *submission;
+	bool fenced;
+	uint8_t ring;
+	struct renderer_blob blob;
+	void *cookie;
+	uint64_t barrier;
+	uint64_t sent;
+	size_t size;
+	unsigned char data[] __attribute__((aligned(8)));
+};
+
+/**
+ * enum virgl_step - what became of an item
+ * @STEP_DONE: it is over
+ * @STEP_FULL: the worker's socket has no room
+ * @STEP_BUSY: the worker has to get there
+ * @STEP_OTHER: somebody else has to
+ */
+enum virgl_step {
+	STEP_DONE,
+	STEP_FULL,
+	STEP_BUSY,
+	STEP_OTHER,
+};
+
+/**
  * enum context_state - of a context
  * @CONTEXT_RUNS: the library has it
  * @CONTEXT_BROKEN: it is to be ended by dispatch()
@@ -83,6 +155,18 @@ enum context_state {
  * @worker: the worker process, or -1
  * @worker_pid: its id, good as long as @worker has not ended
  * @guard: of a DRM context
+ * @has: ids of the resources that the library has attached to it
+ * @sent: packets for the worker
+ * @seen: of @sent, those that it is known to have worked off
+ * @queue: what waits, in order
+ * @nr_queued: how many
+ * @queued_bytes: of them
+ * @watched: its socket is, for room
+ * @step: why the first does not go on
+ * @patience: how long everybody waits for it when it owes an answer
+ * @stalled_ms: nothing of it has moved for so long
+ * @unread: bytes in its socket, when that was looked at
+ * @cpu_ns: that the worker had used then
  * @rings: what is not over
  * @retired: the last fence that is over, of each ring (lock)
  * @changed: bit n: @retired[n] was changed (lock)
@@ -102,6 +186,18 @@ struct virgl_context {
 	int worker;
 	pid_t worker_pid;
 	struct drm_guard guard;
+	struct id_table has;
+	uint64_t sent;
+	uint64_t seen;
+	TAILQ_HEAD(, virgl_item) queue;
+	unsigned int nr_queued;
+	size_t queued_bytes;
+	bool watched;
+	enum virgl_step step;
+	struct virgl_patience patience;
+	unsigned int stalled_ms;
+	int unread;
+	uint64_t cpu_ns;
 	STAILQ_HEAD(submission_list, submission) rings[MAX_RINGS];
 	uint64_t retired[MAX_RINGS];
 	uint64_t changed;
@@ -120,13 +216,31 @@ enum resource_kind {
 };
 
 /**
+ * enum resource_state - of a resource
+ * @RESOURCE_MAKING: a context is to make it
+ * @RESOURCE_LIVE: the library has it
+ * @RESOURCE_GOING: no more for use; the library has it until all contexts were told
+ * @RESOURCE_PAST: the library has it no more
+ */
+enum resource_state {
+	RESOURCE_MAKING,
+	RESOURCE_LIVE,
+	RESOURCE_GOING,
+	RESOURCE_PAST,
+};
+
+/**
  * struct resource - a resource of the library, now or once
  * @id: the guest's, and the library's
  * @kind: see there
- * @live: the library has it
+ * @state: see there
  * @dmabuf: contexts in this process can import it
  * @size: bytes
- * @backing: PAGES: held while @live
+ * @maker: BLOB: the library's id of the context
+ * @queued: items in queues that name it
+ * @cookie: BLOB: to be told when it is gone, with
+ * @response: to blob_created(), or 0: to blob_destroyed()
+ * @backing: PAGES: held while the library has it
  * @iov: the pages
  * @nr_holders: how many
  * @max_holders: how many fit
@@ -135,9 +249,13 @@ enum resource_kind {
 struct resource {
 	uint32_t id;
 	enum resource_kind kind;
-	bool live;
+	enum resource_state state;
 	bool dmabuf;
 	uint64_t size;
+	uint32_t maker;
+	unsigned int queued;
+	void *cookie;
+	uint32_t response;
 	struct backing *backing;
 	struct iovec *iov;
 	size_t nr_holders;
@@ -149,13 +267,18 @@ struct resource {
  * struct renderer - all of it
  * @config: as given
  * @host: callbacks
- * @patience_ms: how long workers may keep the ring waiting, as of @patience_at
- * @patience_at: in milliseconds
+ * @patience: how long workers may keep everybody waiting
+ * @tick: a timer, that runs while something is queued
+ * @ticked_at: when it last went off, in milliseconds
+ * @nr_waiting: contexts that have something queued
+ * @queued_more: bytes in queues, beyond what each may have in any case
+ * @look_again: something that queues wait for has changed
  * @callbacks: what the library calls; it keeps the pointer
  * @capsets: what it offers
  * @nr_capsets: how many
  * @drm_type: enum drm_context_type
- * @epoll: what fd() says; has @event, @server and the workers
+ * @epoll: what fd() says; has @event, @tick, @server, the workers, and their sockets
+ *	when they are waited for
  * @event: something was retired, or broken
  * @server: the render server; the library has its socket.  .process is -1 if there
  *	is none
@@ -174,8 +297,12 @@ struct resource {
 struct renderer {
 	struct renderer_config config;
 	struct renderer_host host;
-	unsigned int patience_ms;
-	uint64_t patience_at;
+	struct virgl_patience patience;
+	int tick;
+	uint64_t ticked_at;
+	unsigned int nr_waiting;
+	size_t queued_more;
+	bool look_again;
 	struct virgl_renderer_callbacks callbacks;
 	struct renderer_capset capsets[MAX_CAPSETS];
 	unsigned int nr_capsets;
@@ -263,29 +390,54 @@ struct virgl_context *virgl_find_context(struct renderer *renderer, uint32_t id)
 /* virgl_submit.c */
 
 void virgl_fence_retired(void *cookie, uint32_t id, uint32_t ring, uint64_t fence);
+bool virgl_has_retired(struct virgl_context *context, unsigned int ring, uint64_t fence);
 void virgl_answer_retired(struct virgl_context *context);
 void virgl_answer_failed(struct virgl_context *context);
+enum virgl_step virgl_submit_step(struct virgl_context *context, struct virgl_item *item);
+enum virgl_step virgl_fence_step(struct virgl_context *context, struct virgl_item *item);
 uint32_t virgl_submit(struct renderer *renderer, struct renderer_context *base,
 		      const struct renderer_submission *work, void *cookie);
 
+/* virgl_queue.c */
+
+struct virgl_item *virgl_item_new(enum virgl_item_kind kind, size_t size);
+void virgl_item_free(struct virgl_item *item);
+bool virgl_queue_takes(struct virgl_context *context, size_t size);
+void virgl_queue_add(struct virgl_context *context, struct virgl_item *item);
+void virgl_queue_remove(struct virgl_context *context, struct virgl_item *item);
+struct virgl_item *virgl_queue_find(const struct virgl_context *context,
+				    const struct resource *resource, enum virgl_item_kind kind);
+bool virgl_queue_names(const struct virgl_context *context, const struct resource *resource);
+void virgl_queue_run(struct virgl_context *context);
+void virgl_queues_run(struct renderer *renderer);
+void virgl_queue_unwatch(struct virgl_context *context);
+void virgl_queue_drop(struct virgl_context *context);
+
 /* virgl_wait.c */
 
-void virgl_init_patience(struct renderer *renderer);
-unsigned int virgl_patience(struct renderer *renderer);
-void virgl_spend_patience(struct renderer *renderer, uint64_t since);
+void virgl_init_patience(struct virgl_patience *patience, unsigned int ms, unsigned int max);
+unsigned int virgl_patience(struct virgl_patience *patience);
+void virgl_spend_patience(struct virgl_patience *patience, uint64_t since);
 bool virgl_context_has_room(struct virgl_context *context);
+int virgl_context_unread(const struct virgl_context *context);
+int virgl_open_tick(struct renderer *renderer);
+void virgl_set_tick(struct renderer *renderer, bool on);
+void virgl_tick(struct renderer *renderer);
 
 /* virgl_resource.c */
 
 struct resource *virgl_resource_new(struct renderer *renderer, uint32_t id, enum resource_kind kind,
 				    uint64_t size);
 struct resource *virgl_find_live(struct renderer *renderer, uint32_t id);
-void virgl_unref_resource(struct renderer *renderer, struct resource *resource);
+void virgl_end_resource(struct renderer *renderer, struct resource *resource);
+void virgl_unqueue_resource(struct renderer *renderer, struct resource *resource);
 void virgl_forget_resource(struct renderer *renderer, struct resource *resource);
 void virgl_drop_resources(struct renderer *renderer);
 int virgl_add_holder(struct renderer *renderer, struct resource *resource, uint32_t id);
-int virgl_attach_resource(struct virgl_context *context, struct resource *resource);
-void virgl_detach_resource(struct virgl_context *context, struct resource *resource);
+enum virgl_step virgl_attach_step(struct virgl_context *context, struct virgl_item *item);
+enum virgl_step virgl_detach_step(struct virgl_context *context, struct virgl_item *item);
+int virgl_give_resource(struct virgl_context *context, struct resource *resource);
+void virgl_take_resource(struct virgl_context *context, struct resource *resource);
 struct iovec *virgl_make_iov(const struct backing *backing);
 int virgl_attach(struct renderer_context *base, struct backing *backing);
 void virgl_detach(struct renderer_context *base, struct backing *backing);
@@ -295,6 +447,9 @@ void virgl_evict(struct renderer *renderer, struct backing *backing, bool force)
 
 /* virgl_blob.c */
 
+enum virgl_step virgl_blob_step(struct virgl_context *context, struct virgl_item *item);
+void virgl_blob_failed(struct renderer *renderer, struct resource *resource, void *cookie,
+		       uint32_t response);
 uint32_t virgl_blob_create(struct renderer *renderer, struct renderer_context *base,
 			   const struct renderer_blob *blob, void *cookie);
 int virgl_blob_attach(struct renderer_context *base, uint32_t id);

@@ -3,7 +3,8 @@
  * virgl_resource: resources of the library, and who has them
  *
  * A userptr resource is imported as a dma-buf, a guest blob as pages, once for all
- * contexts, when the first is to have it.  Who has or once had a resource is
+ * contexts, when the first is to have it.  The last step is that the library forgets
+ * it, when every context has been told that it is not to use it any more.  Who has or once had a resource is
  * remembered longer than the library knows it: until nobody can reach the memory any
  * more (virgl_forget()).  So it is known whom to end who does not let go.
  *
@@ -30,7 +31,7 @@ struct resource *virgl_find_live(struct renderer *renderer, uint32_t id)
 {
 	struct resource *resource = id_table_find(&renderer->resources, id);
 
-	return resource && resource->live ? resource : NULL;
+	return resource && resource->state == RESOURCE_LIVE ? resource : NULL;
 }
 
 /**
@@ -99,7 +100,7 @@ struct resource *virgl_resource_new(struct renderer *renderer, uint32_t id, enum
 {
 	struct resource *resource = id_table_find(&renderer->resources, id);
 
-	if (resource && resource->live)
+	if (resource && resource->state != RESOURCE_PAST)
 		return NULL;
 	if (resource)
 		virgl_forget_resource(renderer, resource);
@@ -109,7 +110,7 @@ struct resource *virgl_resource_new(struct renderer *renderer, uint32_t id, enum
 	resource->id = id;
 	resource->kind = kind;
 	resource->size = size;
-	resource->live = true;
+	resource->state = RESOURCE_LIVE;
 	if (id_table_insert(&renderer->resources, id, resource)) {
 		free(resource);
 		return NULL;
@@ -117,74 +118,224 @@ struct resource *virgl_resource_new(struct renderer *renderer, uint32_t id, enum
 	return resource;
 }
 
+/* All contexts were told: the library forgets it, and so do we, if not for virgl_forget(). */
+static void resource_gone(struct renderer *renderer, struct resource *resource)
+{
+	struct backing *backing = resource->backing;
+	uint32_t response = resource->response;
+	void *cookie = resource->cookie;
+
+	virgl_renderer_resource_unref(resource->id);
+	if (resource->kind == RESOURCE_IMPORT) {
+		resource->state = RESOURCE_PAST;
+		return;
+	}
+	virgl_forget_resource(renderer, resource);
+	if (backing)
+		backing_release(backing);
+	if (!cookie)
+		return;
+	if (response)
+		renderer->host.blob_created(renderer->host.opaque, cookie, response);
+	else
+		renderer->host.blob_destroyed(renderer->host.opaque, cookie);
+}
+
 /**
- * virgl_unref_resource() - have the library forget a resource
+ * virgl_unqueue_resource() - an item that named it is out of its queue
  * @renderer: whose
- * @resource: it; to be forgotten here, too, or one of the past then
- *
- * The library tells each context that has the resource.  One that does not
- * listen would keep it waiting: that one ends.
+ * @resource: it; may be gone then
  */
-void virgl_unref_resource(struct renderer *renderer, struct resource *resource)
+void virgl_unqueue_resource(struct renderer *renderer, struct resource *resource)
+{
+	if (resource->state == RESOURCE_GOING && !resource->queued)
+		resource_gone(renderer, resource);
+}
+
+/**
+ * virgl_end_resource() - have the library forget a resource
+ * @renderer: whose
+ * @resource: live; may be gone then
+ *
+ * The library tells each context that has the resource, and waits until there is room
+ * for that.  So tell them one by one, in the order of their work.
+ */
+void virgl_end_resource(struct renderer *renderer, struct resource *resource)
 {
 	size_t i;
 
+	resource->state = RESOURCE_GOING;
+	/* It is not gone before all have been asked. */
+	resource->queued++;
 	for (i = 0; i < resource->nr_holders; i++) {
 		struct virgl_context *context = virgl_find_context(renderer, resource->holders[i]);
 
-		if (!context)
-			continue;
-		drm_guard_remove(&context->guard, resource->id);
-		if (context->state > CONTEXT_BROKEN || virgl_context_has_room(context))
-			continue;
-		virgl_answer_retired(context);
-		context->report = true;
-		virgl_context_end(context);
+		if (context && context->state <= CONTEXT_BROKEN)
+			virgl_take_resource(context, resource);
 	}
-	virgl_renderer_resource_unref(resource->id);
-	if (resource->kind == RESOURCE_PAGES)
-		backing_release(resource->backing);
+	resource->queued--;
+	virgl_unqueue_resource(renderer, resource);
+}
+
+/* ---- what contexts have ---- */
+
+/* The library gives it, and there is room for that; notice if it did not. */
+static int attach_now(struct virgl_context *context, struct resource *resource)
+{
+	int err = id_table_insert(&context->has, resource->id, resource);
+
+	if (err)
+		return err;
+	if (resource->dmabuf && drm_guard_add(&context->guard, resource->id)) {
+		err = -ENOMEM;
+		goto remove;
+	}
+	virgl_listen();
+	virgl_renderer_ctx_attach_resource((int)context->id, (int)resource->id);
+	context->sent++;
+	/* What goes wrong with a worker is only remarked upon. */
+	if (!virgl_complained(context->capset == CAPSET_VENUS))
+		return 0;
+	err = -EIO;
+	drm_guard_remove(&context->guard, resource->id);
+remove:
+	id_table_remove(&context->has, resource->id);
+	return err;
+}
+
+/* There is room for that. */
+static void detach_now(struct virgl_context *context, struct resource *resource)
+{
+	id_table_remove(&context->has, resource->id);
+	drm_guard_remove(&context->guard, resource->id);
+	virgl_renderer_ctx_detach_resource((int)context->id, (int)resource->id);
+	context->sent++;
+}
+
+static void item_is_over(struct virgl_context *context, struct virgl_item *item)
+{
+	virgl_queue_remove(context, item);
+	virgl_item_free(item);
 }
 
 /**
- * virgl_attach_resource() - give a context a resource
+ * virgl_attach_step() - give a context the resource that it was promised
  * @context: to whom
- * @resource: live
+ * @item: first in its queue
+ *
+ * Return: what became of it.
+ */
+enum virgl_step virgl_attach_step(struct virgl_context *context, struct virgl_item *item)
+{
+	struct resource *resource = item->resource;
+
+	if (resource->state == RESOURCE_MAKING)
+		return STEP_OTHER;
+	if (!virgl_context_has_room(context))
+		return STEP_FULL;
+	if (!id_table_find(&context->has, resource->id) && attach_now(context, resource)) {
+		virgl_context_break(context, "it cannot have a resource");
+		return STEP_BUSY;
+	}
+	item_is_over(context, item);
+	return STEP_DONE;
+}
+
+/**
+ * virgl_detach_step() - take a resource away that a context was to give back
+ * @context: from whom
+ * @item: first in its queue
+ *
+ * Return: what became of it.
+ */
+enum virgl_step virgl_detach_step(struct virgl_context *context, struct virgl_item *item)
+{
+	struct resource *resource = item->resource;
+
+	if (id_table_find(&context->has, resource->id)) {
+		if (!virgl_context_has_room(context))
+			return STEP_FULL;
+		detach_now(context, resource);
+	}
+	item_is_over(context, item);
+	return STEP_DONE;
+}
+
+static int queue_resource(struct virgl_context *context, struct resource *resource,
+			  enum virgl_item_kind kind)
+{
+	struct virgl_item *item = virgl_item_new(kind, 0);
+
+	if (!item)
+		return -ENOMEM;
+	item->resource = resource;
+	virgl_queue_add(context, item);
+	virgl_queue_run(context);
+	return 0;
+}
+
+/**
+ * virgl_give_resource() - a context may use a resource
+ * @context: which runs
+ * @resource: live, or being made
+ *
+ * Behind what it is to do before; what it is to do then comes behind this.
  *
  * Return: 0 or a negative errno, also if the library failed.
  */
-int virgl_attach_resource(struct virgl_context *context, struct resource *resource)
+int virgl_give_resource(struct virgl_context *context, struct resource *resource)
 {
-	bool venus = context->capset == CAPSET_VENUS;
+	struct virgl_item *detach = virgl_queue_find(context, resource, ITEM_DETACH);
 
 	if (virgl_add_holder(context->renderer, resource, context->id))
 		return -ENOMEM;
-	if (resource->dmabuf && drm_guard_add(&context->guard, resource->id))
-		return -ENOMEM;
-	if (!virgl_context_has_room(context))
-		goto failed;
-	virgl_listen();
-	virgl_renderer_ctx_attach_resource((int)context->id, (int)resource->id);
-	/* What goes wrong with a worker is only remarked upon. */
-	if (virgl_complained(venus))
-		goto failed;
-	return 0;
-
-failed:
-	drm_guard_remove(&context->guard, resource->id);
-	return -EIO;
+	/* It was to lose it, and keeps it. */
+	if (detach) {
+		virgl_queue_remove(context, detach);
+		virgl_item_free(detach);
+		return 0;
+	}
+	if (id_table_find(&context->has, resource->id) ||
+	    virgl_queue_find(context, resource, ITEM_ATTACH))
+		return 0;
+	if (resource->state == RESOURCE_LIVE && !context->nr_queued &&
+	    virgl_context_has_room(context))
+		return attach_now(context, resource);
+	if (context->state != CONTEXT_RUNS || !virgl_queue_takes(context, 0))
+		return -EIO;
+	return queue_resource(context, resource, ITEM_ATTACH);
 }
 
 /**
- * virgl_detach_resource() - take it away again
- * @context: from whom
- * @resource: live
+ * virgl_take_resource() - a context is to use a resource no more
+ * @context: which runs, or is broken
+ * @resource: it
+ *
+ * Behind what it is to do before.
  */
-void virgl_detach_resource(struct virgl_context *context, struct resource *resource)
+void virgl_take_resource(struct virgl_context *context, struct resource *resource)
 {
-	drm_guard_remove(&context->guard, resource->id);
-	if (virgl_context_has_room(context))
-		virgl_renderer_ctx_detach_resource((int)context->id, (int)resource->id);
+	bool makes = resource->state == RESOURCE_MAKING && resource->maker == context->id;
+
+	if (!id_table_find(&context->has, resource->id) && !makes &&
+	    !virgl_queue_find(context, resource, ITEM_ATTACH))
+		return;
+	if (virgl_queue_find(context, resource, ITEM_DETACH))
+		return;
+	if (!context->nr_queued && id_table_find(&context->has, resource->id) &&
+	    virgl_context_has_room(context)) {
+		detach_now(context, resource);
+		return;
+	}
+	if (context->state == CONTEXT_RUNS)
+		virgl_queue_takes(context, 0);
+	/* Who is broken must not be told, but is waited for until it is ended. */
+	if (!queue_resource(context, resource, ITEM_DETACH))
+		return;
+	virgl_answer_retired(context);
+	context->why = "out of memory";
+	context->report = true;
+	virgl_context_end(context);
 }
 
 static int import_view(struct renderer *renderer, struct backing *backing, struct resource **out)
@@ -290,13 +441,16 @@ int virgl_attach(struct renderer_context *base, struct backing *backing)
 
 	if (context->state != CONTEXT_RUNS)
 		return -EIO;
+	/* A worker is in another process. */
+	if (!backing->view && context->capset == CAPSET_VENUS)
+		return -EOPNOTSUPP;
 	if (!resource) {
 		err = backing->view ? import_view(renderer, backing, &resource) :
 				      import_pages(renderer, backing, &resource);
 		if (err)
 			return err;
 	}
-	return virgl_attach_resource(context, resource);
+	return virgl_give_resource(context, resource);
 }
 
 /**
@@ -309,8 +463,8 @@ void virgl_detach(struct renderer_context *base, struct backing *backing)
 	struct virgl_context *context = (struct virgl_context *)base;
 	struct resource *resource = virgl_find_live(context->renderer, backing->id);
 
-	if (resource)
-		virgl_detach_resource(context, resource);
+	if (resource && context->state <= CONTEXT_BROKEN)
+		virgl_take_resource(context, resource);
 }
 
 /* ---- resources of the past ---- */
@@ -324,13 +478,8 @@ void virgl_quiesce(struct renderer *renderer, struct backing *backing)
 {
 	struct resource *resource = virgl_find_live(renderer, backing->id);
 
-	if (!resource || resource->kind == RESOURCE_BLOB)
-		return;
-	resource->live = false;
-	virgl_unref_resource(renderer, resource);
-	/* Pages are in no other process. */
-	if (resource->kind == RESOURCE_PAGES)
-		virgl_forget_resource(renderer, resource);
+	if (resource && resource->kind != RESOURCE_BLOB)
+		virgl_end_resource(renderer, resource);
 }
 
 /**
@@ -342,7 +491,7 @@ void virgl_forget(struct renderer *renderer, uint32_t id)
 {
 	struct resource *resource = id_table_find(&renderer->resources, id);
 
-	if (resource && !resource->live)
+	if (resource && resource->state == RESOURCE_PAST)
 		virgl_forget_resource(renderer, resource);
 }
 
@@ -373,6 +522,16 @@ static void kill_holders(const struct backing *backing)
 	process_list_destroy(&pids);
 }
 
+/* Whether it is seen to have the memory, or has not been told yet that it should not. */
+static bool may_have(const struct virgl_context *context, const struct resource *resource,
+		     const struct backing *backing)
+{
+	/* Which native context has it cannot be seen from outside. */
+	return context->worker < 0 || virgl_queue_names(context, resource) ||
+	       virgl_context_unread(context) ||
+	       udmabuf_view_held_by(backing->view, context->worker_pid);
+}
+
 /*
  * End contexts that have or had the memory; unless @all, only those that are seen
  * to have it.  Returns whether there was one.
@@ -388,9 +547,7 @@ static bool end_holders(struct renderer *renderer, struct backing *backing, bool
 
 		if (!context || context->state > CONTEXT_BROKEN)
 			continue;
-		/* Which native context has it cannot be seen from outside. */
-		if (!all && context->worker >= 0 &&
-		    !udmabuf_view_held_by(backing->view, context->worker_pid))
+		if (!all && !may_have(context, resource, backing))
 			continue;
 		any = true;
 		context->why = "it keeps memory that its owner has taken back";
@@ -417,7 +574,7 @@ void virgl_evict(struct renderer *renderer, struct backing *backing, bool force)
 
 /**
  * virgl_drop_resources() - forget all resources, of now and of the past
- * @renderer: whose
+ * @renderer: whose; it has no contexts
  */
 void virgl_drop_resources(struct renderer *renderer)
 {
@@ -428,8 +585,10 @@ void virgl_drop_resources(struct renderer *renderer)
 
 		if (!resource)
 			continue;
-		if (resource->live)
-			virgl_unref_resource(renderer, resource);
+		if (resource->state != RESOURCE_PAST)
+			virgl_renderer_resource_unref(resource->id);
+		if (resource->backing)
+			backing_release(resource->backing);
 		resource_free(resource);
 	}
 	id_table_destroy(&renderer->resources);

@@ -3,15 +3,15 @@
  * virgl_submit: submissions, and the fences behind them
  *
  * A submission is checked, given to the library, and answered when the fence that
- * was put behind it is over.  Invariant: the submissions of a ring are answered in
- * their order, each once.
+ * was put behind it is over; one without a fence is answered when it is taken.  If the
+ * worker has no room for it now a copy waits (virgl_queue.c).  Invariant: the
+ * submissions of a ring are answered in their order, each once.
  *
  * Threads: as renderer_virgl.c says; fences retire on any, and @lock guards what
  * is remembered of them until dispatch().
  */
 #include "renderer/virgl/virgl_internal.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +54,24 @@ static void answer_until(struct virgl_context *context, unsigned int ring, uint6
 }
 
 /**
+ * virgl_has_retired() - whether a fence is over
+ * @context: whose
+ * @ring: of it
+ * @fence: its number
+ *
+ * Return: whether it is.
+ */
+bool virgl_has_retired(struct virgl_context *context, unsigned int ring, uint64_t fence)
+{
+	uint64_t retired;
+
+	pthread_mutex_lock(&context->renderer->lock);
+	retired = context->retired[ring];
+	pthread_mutex_unlock(&context->renderer->lock);
+	return retired >= fence;
+}
+
+/**
  * virgl_answer_retired() - answer what is over
  * @context: whose submissions
  */
@@ -92,27 +110,32 @@ static uint32_t check_submission(const struct virgl_context *context,
 		return ERR_UNSPEC;
 	if (submission->size % 4 || submission->ring >= MAX_RINGS || submission->size > INT32_MAX)
 		return ERR_INVALID_PARAMETER;
-	if (context->capset == CAPSET_DRM)
-		return drm_guard_check(&context->guard, submission->data, submission->size);
-	return submission->size <= context->max_packet ? OK : ERR_OUT_OF_MEMORY;
+	if (context->capset == CAPSET_VENUS && submission->size > context->max_packet)
+		return ERR_OUT_OF_MEMORY;
+	return OK;
 }
 
-/* Give it to the library, which wants it aligned.  0 or an error to answer. */
-static uint32_t execute(struct virgl_context *context, const struct renderer_submission *submission)
+/*
+ * Give it to the library, which wants it aligned, and for which there is room.  0 or an
+ * error to answer.
+ */
+static uint32_t execute(struct virgl_context *context, const void *stream, size_t size)
 {
-	void *copy = NULL, *data = (void *)submission->data;
+	void *copy = NULL, *data = (void *)stream;
+	uint32_t ret = OK;
 	int err;
 
-	if ((uintptr_t)data % 8 && submission->size) {
-		copy = malloc(submission->size);
+	if (context->capset == CAPSET_DRM)
+		ret = drm_guard_check(&context->guard, stream, size);
+	if (ret != OK)
+		return ret;
+	if ((uintptr_t)data % 8 && size) {
+		copy = malloc(size);
 		if (!copy)
 			return ERR_OUT_OF_MEMORY;
-		data = memcpy(copy, data, submission->size);
+		data = memcpy(copy, data, size);
 	}
-	err = virgl_context_has_room(context) ?
-		      virgl_renderer_submit_cmd(data, (int)context->id,
-						(int)(submission->size / 4)) :
-		      -EIO;
+	err = virgl_renderer_submit_cmd(data, (int)context->id, (int)(size / 4));
 	free(copy);
 	if (err) {
 		/*
@@ -123,20 +146,134 @@ static uint32_t execute(struct virgl_context *context, const struct renderer_sub
 		virgl_context_break(context, "a command stream failed");
 		return ERR_UNSPEC;
 	}
+	context->sent++;
 	context->renderer->jobs++;
-	drm_guard_executed(&context->guard, submission->data, submission->size);
+	drm_guard_executed(&context->guard, stream, size);
 	return 0;
 }
 
-/* A fence behind what was executed; if that fails all ends, which answers it too. */
-static void add_fence(struct virgl_context *context, uint32_t ring, struct submission *submission)
+/*
+ * A fence behind what was executed, for which there is room; if that fails all ends,
+ * which answers it too.
+ */
+static void add_fence(struct virgl_context *context, uint8_t ring, struct submission *submission)
 {
+	uint32_t on = drm_guard_fence_ring(&context->guard, ring);
+
 	submission->fence = ++context->renderer->last_fence;
-	STAILQ_INSERT_TAIL(&context->rings[ring], submission, link);
-	if (!virgl_context_has_room(context))
-		return;
-	if (virgl_renderer_context_create_fence(context->id, 0, ring, submission->fence))
+	STAILQ_INSERT_TAIL(&context->rings[on], submission, link);
+	context->sent++;
+	if (virgl_renderer_context_create_fence(context->id, 0, on, submission->fence))
 		virgl_context_break(context, "a fence failed");
+}
+
+static void answer(struct virgl_context *context, struct submission *submission, uint32_t response)
+{
+	struct renderer *renderer = context->renderer;
+
+	if (submission)
+		renderer->host.submitted(renderer->host.opaque, submission->cookie, response);
+	free(submission);
+}
+
+static void item_is_over(struct virgl_context *context, struct virgl_item *item, uint32_t response)
+{
+	struct submission *submission = item->submission;
+
+	item->submission = NULL;
+	virgl_queue_remove(context, item);
+	virgl_item_free(item);
+	answer(context, submission, response);
+}
+
+/**
+ * virgl_submit_step() - give a queued command stream to the library
+ * @context: whose
+ * @item: first in its queue
+ *
+ * Return: what became of it; its fence is the next step.
+ */
+enum virgl_step virgl_submit_step(struct virgl_context *context, struct virgl_item *item)
+{
+	uint32_t ret;
+
+	if (!virgl_context_has_room(context))
+		return STEP_FULL;
+	ret = execute(context, item->data, item->size);
+	/* It stays for who ends the context. */
+	if (context->state != CONTEXT_RUNS)
+		return STEP_BUSY;
+	if (ret || !item->fenced)
+		item_is_over(context, item, ret ? ret : OK);
+	else
+		item->kind = ITEM_FENCE;
+	return STEP_DONE;
+}
+
+/**
+ * virgl_fence_step() - put a fence behind a command stream that was sent
+ * @context: whose
+ * @item: first in its queue
+ *
+ * Return: what became of it.
+ */
+enum virgl_step virgl_fence_step(struct virgl_context *context, struct virgl_item *item)
+{
+	struct submission *submission = item->submission;
+
+	if (!virgl_context_has_room(context))
+		return STEP_FULL;
+	item->submission = NULL;
+	add_fence(context, item->ring, submission);
+	item_is_over(context, item, OK);
+	return STEP_DONE;
+}
+
+/* A copy of it goes to the queue, without the stream if that was sent.  0 or an error. */
+static uint32_t queue_submission(struct virgl_context *context,
+				 const struct renderer_submission *work,
+				 struct submission *submission, bool sent)
+{
+	size_t size = sent ? 0 : work->size;
+	struct virgl_item *item;
+
+	if (!virgl_queue_takes(context, size))
+		return ERR_UNSPEC;
+	item = virgl_item_new(sent ? ITEM_FENCE : ITEM_SUBMIT, size);
+	if (!item)
+		return ERR_OUT_OF_MEMORY;
+	item->submission = submission;
+	item->fenced = work->fenced;
+	item->ring = work->ring;
+	if (size)
+		memcpy(item->data, work->data, size);
+	virgl_queue_add(context, item);
+	virgl_queue_run(context);
+	return 0;
+}
+
+/* The fence of what was just executed, now or when there is room. */
+static void fence_or_queue(struct virgl_context *context, const struct renderer_submission *work,
+			   struct submission *submission)
+{
+	if (virgl_context_has_room(context)) {
+		add_fence(context, work->ring, submission);
+		return;
+	}
+	if (context->state == CONTEXT_RUNS && !queue_submission(context, work, submission, true))
+		return;
+	/* It was executed: it cannot be refused any more, and is answered as all ends. */
+	virgl_context_break(context, "a fence failed");
+	submission->fence = ++context->renderer->last_fence;
+	STAILQ_INSERT_TAIL(&context->rings[work->ring], submission, link);
+}
+
+/* Whether its answer says what became of it, and not only that it was taken. */
+static bool answered_when_over(const struct virgl_context *context,
+			       const struct renderer_submission *work)
+{
+	/* What a native context refuses shows only when it is executed. */
+	return work->fenced || context->capset == CAPSET_DRM;
 }
 
 /**
@@ -154,23 +291,26 @@ uint32_t virgl_submit(struct renderer *renderer, struct renderer_context *base,
 	struct virgl_context *context = (struct virgl_context *)base;
 	struct submission *submission = NULL;
 	uint32_t ret = check_submission(context, work);
+	bool now;
 
 	if (ret != OK)
 		return ret;
-	if (work->fenced) {
+	now = !context->nr_queued && virgl_context_has_room(context);
+	if (work->fenced || (!now && answered_when_over(context, work))) {
 		submission = calloc(1, sizeof(*submission));
 		if (!submission)
 			return ERR_OUT_OF_MEMORY;
 		submission->cookie = cookie;
 	}
-	ret = execute(context, work);
+	ret = now ? execute(context, work->data, work->size) :
+		    queue_submission(context, work, submission, false);
 	if (ret) {
 		free(submission);
 		return ret;
 	}
-	if (submission)
-		add_fence(context, drm_guard_fence_ring(&context->guard, work->ring), submission);
-	else
+	if (!submission)
 		renderer->host.submitted(renderer->host.opaque, cookie, OK);
+	else if (now)
+		fence_or_queue(context, work, submission);
 	return 0;
 }

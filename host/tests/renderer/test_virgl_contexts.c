@@ -192,57 +192,6 @@ static void test_killed_worker(void **state)
 	assert_int_equal(bench->nr_lost, 1);
 }
 
-/* A worker that reads nothing must not stop the ring thread for ever. */
-static void test_deaf_worker(void **state)
-{
-	struct bench *bench = *state;
-	unsigned char stream[4096] = { 0 };
-	struct renderer_context *context;
-	unsigned int i, accepted = 0;
-	uint64_t started;
-	uint32_t ret = 0;
-	pid_t pid;
-
-	context = new_worker(bench, &pid);
-	stop_process(pid);
-	started = clock_ms();
-	for (i = 0; !ret && i < 10000; i++) {
-		ret = submit(bench, context, 0, i % 2, stream, sizeof(stream), i);
-		accepted += !ret;
-	}
-	assert_true(ret);
-	assert_in_range(clock_ms() - started, GRACE_MS, 20 * GRACE_MS);
-	WAIT_FOR(bench, bench->nr_lost == 1);
-	WAIT_FOR(bench, workers(NULL) == 0);
-	assert_int_equal(bench->nr_answered, accepted);
-	for (i = 0; i < accepted; i++)
-		assert_int_equal(bench->answers[i], 1);
-	ops->context_destroy(bench->renderer, context);
-}
-
-static void test_mute_worker(void **state)
-{
-	struct bench *bench = *state;
-	struct renderer_blob blob = shm_blob(9);
-	struct renderer_context *context, *other;
-	uint64_t started;
-	pid_t pid;
-
-	context = new_worker(bench, &pid);
-	stop_process(pid);
-	started = clock_ms();
-	assert_int_not_equal(make_blob(bench, context, &blob), 0);
-	assert_in_range(clock_ms() - started, GRACE_MS, 20 * GRACE_MS);
-	WAIT_FOR(bench, bench->nr_lost == 1);
-	WAIT_FOR(bench, workers(NULL) == 0);
-	/* The id is free again. */
-	other = new_context(bench);
-	assert_int_equal(make_blob(bench, other, &blob), 0);
-	destroy_blob(bench, 9);
-	ops->context_destroy(bench->renderer, other);
-	ops->context_destroy(bench->renderer, context);
-}
-
 /* More than a socket takes at once is refused, and does no harm. */
 static void test_big_stream(void **state)
 {
@@ -367,8 +316,6 @@ int main(void)
 		TEST(test_garbage),
 		TEST(test_fence_without_queue),
 		TEST(test_killed_worker),
-		TEST(test_deaf_worker),
-		TEST(test_mute_worker),
 		TEST(test_big_stream),
 		TEST(test_large_stream),
 		TEST(test_reset),
