@@ -193,10 +193,12 @@ CHECKS := checkpatch build sparse kconfig-off kernel-doc shellcheck format heade
 ## check-format: clang-format on host/, lib/ and tools/
 ## check-headers: each of our headers compiles on its own
 check: $(call built,kernel-source)
+	$(Q)scripts/fetch-hsakmt
 	$(Q)scripts/check $(CHECKS)
 
 .PHONY: $(addprefix check-,$(CHECKS))
 $(addprefix check-,$(CHECKS)): check-%: $(call built,kernel-source)
+	$(Q)scripts/fetch-hsakmt
 	$(Q)scripts/check $*
 
 ## format: rewrite host/, lib/ and tools/ with clang-format
