@@ -32,6 +32,8 @@
 static struct guest_memory *memory;
 static struct vhost_user_server *server;
 static struct gpu_thread *device;
+/* Limits that follow the size of memory may have been larger than they are. */
+static bool judge_peaks;
 
 void device_config(struct gpu_config *config)
 {
@@ -40,7 +42,10 @@ void device_config(struct gpu_config *config)
 			.max_userptr_bytes = 64 * GUEST_PAGE,
 			.max_segments = 24,
 			.max_entries = 16,
-			.max_total_segments = 64,
+			.memory = { .total_bytes = 256 * GUEST_PAGE, .total_runs = 128, .resources = 7 },
+			.max_blobs = 6,
+			.max_contexts = 3,
+			.max_attachments = 16,
 		},
 		.userptr = true,
 		.userptr_rdonly = true,
@@ -51,6 +56,7 @@ void device_config(struct gpu_config *config)
 
 bool device_open(const struct gpu_config *config, int fd, unsigned int patience)
 {
+	judge_peaks = config->limits.memory.total_bytes;
 	memory = guest_memory_new();
 	if (!memory)
 		goto close_fd;
@@ -102,14 +108,23 @@ struct guest_memory *device_memory(void)
 	return memory;
 }
 
-/* Whether a line of the statistics says that something is there. */
+/*
+ * Whether a line of the statistics says that something is there.  A limit's line is
+ * "limit NAME: used N of M, peak P, refused R".
+ */
 static bool is_left(const char *line)
 {
+	unsigned long long used, max, peak;
 	static const char *const gauges[] = { " now", " not answered yet",
 					      "waiting for the device" };
 	const char *colon = strchr(line, ':');
 	unsigned int i;
 
+	if (colon && sscanf(colon, ": used %llu of %llu, peak %llu", &used, &max, &peak) == 3) {
+		if (judge_peaks && peak > max)
+			fuzz_oracle("QUOTA: more than the limit was used: %s", line);
+		return used;
+	}
 	for (i = 0; colon && i < ARRAY_SIZE(gauges); i++) {
 		size_t len = strlen(gauges[i]);
 

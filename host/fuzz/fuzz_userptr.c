@@ -18,10 +18,13 @@
 #include "fuzz/fuzz.h"
 #include "fuzz/guest.h"
 #include "fuzz/userptr_commands.h"
+#include "fuzz/userptr_model.h"
 #include "gpu/userptr.h"
+#include "memory/memory_limits.h"
+#include "memory/run_list.h"
+#include "memory/worker.h"
 
 #define OK VIRTIO_GPU_RESP_OK_NODATA
-#define MAX_MODEL_PAGES 1024
 
 enum op {
 	/* The data is CREATE, ADD or DESTROY. */
@@ -31,6 +34,8 @@ enum op {
 	OP_RELEASE,
 	/* The view that waits longest is given up. */
 	OP_VIEW_GONE,
+	/* One that is being made is there, or will not be, with the answer arg. */
+	OP_VIEW_MADE,
 	/* Another kind of resource gets the id arg, or loses it. */
 	OP_OTHER,
 	/* The memory table has its first arg regions. */
@@ -44,44 +49,19 @@ enum op {
 #define CONFIG_RDONLY 1u
 #define CONFIG_VIEWS 2u
 #define CONFIG_LARGE 4u
+#define CONFIG_POPULATE 8u
+#define CONFIG_WORKER 16u
 
 #define VIEWS_REFUSE_DRAFT 1u
 #define VIEWS_REFUSE_VIEW 2u
 #define VIEWS_LATER 4u
-
-/**
- * struct model - a resource as we see it
- * @state: none, or one of enum userptr_state and 1
- * @size: that CREATE said
- * @described: bytes so far
- * @received: entries so far
- * @bound: of entries
- * @readonly: by CREATE
- * @holds: taken by renderers
- * @draft: there is one
- * @view: there is one
- * @leaving: the view was asked to go
- * @pages: the numbers in the file's pages
- * @nr_pages: of them; more than fit are not compared
- */
-struct model {
-	unsigned int state;
-	uint64_t size;
-	uint64_t described;
-	uint32_t received;
-	uint32_t bound;
-	bool readonly;
-	unsigned int holds;
-	bool draft;
-	bool view;
-	bool leaving;
-	uint32_t pages[MAX_MODEL_PAGES];
-	uint32_t nr_pages;
-};
+#define VIEWS_MADE_LATER 8u
 
 static struct guest_memory *memory;
 static struct userptr_core *core;
 static struct userptr_limits limits;
+static struct memory_quotas quotas;
+static struct worker *worker;
 static struct model models[FUZZ_MAX_ID + 1];
 static bool other[FUZZ_MAX_ID + 1];
 static unsigned int nr_regions;
@@ -93,6 +73,14 @@ static struct model *model_of(const struct backing *backing)
 	if (!backing->id || backing->id > FUZZ_MAX_ID)
 		fuzz_oracle("USERPTR: a resource has id %u", backing->id);
 	return &models[backing->id];
+}
+
+static void model_fail(struct model *model)
+{
+	if (model->draft || model->view)
+		fuzz_oracle("USERPTR: a resource that failed has a %s",
+			    model->draft ? "draft" : "view");
+	*model = (struct model){ .state = USERPTR_FAILED + 1 };
 }
 
 /* ---- what the core asks for ---- */
@@ -110,12 +98,36 @@ static void destroyed(void *opaque, void *cookie)
 	(void)opaque;
 	if (resetting)
 		fuzz_oracle("USERPTR: destroyed() in a reset");
-	if (model->state != USERPTR_DYING + 1)
+	if (model->state != USERPTR_DYING + 1 || !model->answered)
 		fuzz_oracle("USERPTR: destroyed() and nobody waits for it");
-	if (model->holds || model->view)
+	if (model->holds || model->view || model->making)
 		fuzz_oracle("RELEASE RULE: destroyed() with %u holds%s", model->holds,
-			    model->view ? " and a view" : "");
+			    model->view || model->making ? " and a view" : "");
 	memset(model, 0, sizeof(*model));
+}
+
+/* The command that completed it is answered. */
+static void completed(void *opaque, void *cookie, uint32_t response)
+{
+	struct model *model = cookie;
+
+	(void)opaque;
+	if (resetting)
+		fuzz_oracle("USERPTR: completed() in a reset");
+	if (response < OK)
+		fuzz_oracle("USERPTR: an answer of 0x%x", response);
+	/* DESTROY came first; its own end follows. */
+	if (model->state == USERPTR_DYING + 1 && !model->answered) {
+		model->answered = true;
+		return;
+	}
+	if (model->state != USERPTR_MAKING + 1)
+		fuzz_oracle("USERPTR: completed() and nobody waits for it");
+	model->answered = true;
+	if (response == OK)
+		model->state = USERPTR_USABLE + 1;
+	else
+		model_fail(model);
 }
 
 static uint32_t view_extend(void *opaque, const struct backing *backing, void **draft)
@@ -132,8 +144,9 @@ static uint32_t view_extend(void *opaque, const struct backing *backing, void **
 	return OK;
 }
 
-static uint32_t view_create(void *opaque, const struct backing *backing, void *draft, void **view)
+static uint32_t view_create(void *opaque, struct userptr *userptr, void *draft, void **view)
 {
+	const struct backing *backing = userptr_backing(userptr);
 	struct model *model = model_of(backing);
 
 	(void)opaque;
@@ -144,9 +157,20 @@ static uint32_t view_create(void *opaque, const struct backing *backing, void *d
 	if (views & VIEWS_REFUSE_VIEW)
 		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 	model->draft = false;
-	model->view = true;
 	*view = model;
-	return OK;
+	model->making = views & VIEWS_MADE_LATER;
+	model->view = !model->making;
+	return model->making ? USERPTR_LATER : OK;
+}
+
+static void view_abandon(void *opaque, struct userptr *userptr, void *view)
+{
+	struct model *model = model_of(userptr_backing(userptr));
+
+	(void)opaque;
+	if (view != model || !model->making)
+		fuzz_oracle("USERPTR: a view is abandoned that nobody makes");
+	model->making = false;
 }
 
 static void view_discard(void *opaque, void *draft)
@@ -178,94 +202,12 @@ static bool view_quiesce(void *opaque, struct userptr *userptr, void *view, bool
 static const struct userptr_view_ops view_ops = {
 	.extend = view_extend,
 	.create = view_create,
+	.abandon = view_abandon,
 	.discard = view_discard,
 	.quiesce = view_quiesce,
 };
 
 /* ---- the model ---- */
-
-static bool page_there(uint64_t addr)
-{
-	const struct guest_region *regions = guest_regions();
-	unsigned int i;
-
-	for (i = 0; i < nr_regions; i++)
-		if (addr >= regions[i].guest_addr && addr - regions[i].guest_addr < regions[i].size)
-			return true;
-	return false;
-}
-
-/* Number of the page in the file, from its contents, which are marked so. */
-static uint32_t mark_of(uint64_t addr)
-{
-	uint32_t page = guest_page_of(addr);
-
-	if (page != UINT32_MAX)
-		return page;
-	return GUEST_PAGES + (uint32_t)((addr - GUEST_BASE) / GUEST_PAGE);
-}
-
-/* Take an entry into the model; false: it must not be accepted. */
-static bool model_entry(struct model *model, const uint8_t *data, size_t len, size_t at)
-{
-	uint64_t addr = fuzz_get(data, len, at, 8), length = fuzz_get(data, len, at + 8, 4), i;
-
-	if (fuzz_get(data, len, at + 12, 4) || !length || (addr | length) % GUEST_PAGE ||
-	    length > model->size - model->described)
-		return false;
-	for (i = 0; i < length; i += GUEST_PAGE) {
-		if (addr + i < addr || !page_there(addr + i))
-			return false;
-		if (model->nr_pages < MAX_MODEL_PAGES)
-			model->pages[model->nr_pages++] = mark_of(addr + i);
-	}
-	model->described += length;
-	model->received++;
-	return model->received <= limits.max_segments &&
-	       (!model->bound || model->received <= model->bound);
-}
-
-static bool model_entries(struct model *model, const uint8_t *data, size_t len, size_t at,
-			  uint32_t nr)
-{
-	uint32_t i;
-
-	if (!nr || nr > limits.max_entries || len - at != (uint64_t)nr * FUZZ_ENTRY)
-		return false;
-	for (i = 0; i < nr; i++)
-		if (!model_entry(model, data, len, at + i * FUZZ_ENTRY))
-			return false;
-	return true;
-}
-
-static bool model_create(struct model *model, const uint8_t *data, size_t len)
-{
-	uint64_t flags = fuzz_get(data, len, 28, 4);
-
-	model->size = fuzz_get(data, len, 32, 8);
-	model->bound = (uint32_t)fuzz_get(data, len, 40, 4);
-	model->readonly = flags;
-	if (fuzz_get(data, len, 21, 3) || flags > limits.rdonly || !model->size ||
-	    model->size % GUEST_PAGE || model->size > limits.max_size ||
-	    model->bound > limits.max_segments)
-		return false;
-	return model_entries(model, data, len, FUZZ_CREATE, (uint32_t)fuzz_get(data, len, 44, 4));
-}
-
-static bool model_add(struct model *model, const uint8_t *data, size_t len)
-{
-	if (fuzz_get(data, len, 21, 3) || fuzz_get(data, len, 32, 8) != model->described)
-		return false;
-	return model_entries(model, data, len, FUZZ_ADD, (uint32_t)fuzz_get(data, len, 28, 4));
-}
-
-static void model_fail(struct model *model)
-{
-	if (model->draft || model->view)
-		fuzz_oracle("USERPTR: a resource that failed has a %s",
-			    model->draft ? "draft" : "view");
-	*model = (struct model){ .state = USERPTR_FAILED + 1 };
-}
 
 /* The whole memory of a resource is what the entries named. */
 static void check_memory(uint32_t id)
@@ -289,15 +231,17 @@ static void check_memory(uint32_t id)
 /* Whether everything that is there, and @then, has room in the budget, however it is merged. */
 static bool has_room(uint32_t id, const struct model *then)
 {
-	uint64_t pages = then->nr_pages, resources = 1;
+	uint64_t pages = then->nr_pages, resources = 1, bytes = then->size;
 	uint32_t i;
 
 	for (i = 1; i <= FUZZ_MAX_ID; i++) {
 		pages += i == id ? 0 : models[i].nr_pages;
+		bytes += i == id ? 0 : models[i].size;
 		resources += i != id && models[i].state;
 	}
-	return pages <= limits.max_total_runs && resources <= limits.max_resources &&
-	       then->nr_pages <= limits.max_segments;
+	/* Room for runs is taken by doubling, from four on. */
+	return 2 * pages + 4 * resources <= quotas.runs.max && resources <= quotas.resources.max &&
+	       bytes <= quotas.bytes.max && then->nr_pages <= limits.max_segments;
 }
 
 /* What the core answered to what the model says of it. */
@@ -308,6 +252,12 @@ static void settle(uint32_t id, uint32_t answer, bool legal, struct model *then)
 	/* What its views were is kept by the callbacks. */
 	then->draft = model->draft;
 	then->view = model->view;
+	then->making = model->making;
+	if (answer == USERPTR_LATER && legal && then->described == then->size) {
+		*model = *then;
+		model->state = USERPTR_MAKING + 1;
+		return;
+	}
 	if (answer != OK) {
 		if (legal && !watch_has_failed() && answer == VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER)
 			fuzz_oracle("USERPTR: a command without fault is called invalid");
@@ -329,7 +279,7 @@ static void settle(uint32_t id, uint32_t answer, bool legal, struct model *then)
 static void do_create(const struct fuzz_record *record)
 {
 	uint64_t id = fuzz_get(record->data, record->len, 24, 4);
-	uint32_t answer = userptr_create(core, record->data, record->len);
+	uint32_t answer = userptr_create(core, record->data, record->len, &models[id]);
 	struct model then = { .state = 0 };
 	bool legal;
 
@@ -339,7 +289,7 @@ static void do_create(const struct fuzz_record *record)
 			fuzz_oracle("USERPTR: CREATE with a bad id is answered with 0x%x", answer);
 		return;
 	}
-	legal = model_create(&then, record->data, record->len);
+	legal = model_create(&then, &limits, nr_regions, record->data, record->len);
 	if (!userptr_find(core, (uint32_t)id)) {
 		/* No room for another one. */
 		if (answer == OK)
@@ -352,7 +302,7 @@ static void do_create(const struct fuzz_record *record)
 static void do_add(const struct fuzz_record *record)
 {
 	uint64_t id = fuzz_get(record->data, record->len, 24, 4);
-	uint32_t answer = userptr_add_pages(core, record->data, record->len);
+	uint32_t answer = userptr_add_pages(core, record->data, record->len, &models[id]);
 	struct model then;
 	bool legal;
 
@@ -362,7 +312,7 @@ static void do_add(const struct fuzz_record *record)
 		return;
 	}
 	then = models[id];
-	legal = model_add(&then, record->data, record->len);
+	legal = model_add(&then, &limits, nr_regions, record->data, record->len);
 	settle((uint32_t)id, answer, legal, &then);
 }
 
@@ -378,6 +328,8 @@ static void do_destroy(const struct fuzz_record *record)
 	    models[id].state == USERPTR_DYING + 1)
 		fuzz_oracle("USERPTR: DESTROY of what cannot be destroyed");
 	model = &models[id];
+	if (model->state != USERPTR_MAKING + 1)
+		model->answered = true;
 	model->state = USERPTR_DYING + 1;
 	userptr_destroy_begin(userptr, model);
 	if (userptr_find(core, (uint32_t)id) != userptr)
@@ -440,6 +392,23 @@ static void do_view_gone(void)
 	}
 }
 
+static void do_view_made(uint8_t arg)
+{
+	uint32_t id;
+
+	for (id = 1; id <= FUZZ_MAX_ID; id++) {
+		struct model *model = &models[id];
+
+		if (!model->making)
+			continue;
+		model->making = false;
+		model->view = arg % 2;
+		userptr_view_made(userptr_find(core, id), arg % 2 ? model : NULL,
+				  arg % 2 ? OK : VIRTIO_GPU_RESP_ERR_UNSPEC);
+		return;
+	}
+}
+
 static void do_reset(void)
 {
 	uint32_t id;
@@ -451,7 +420,7 @@ static void do_reset(void)
 	userptr_core_reset(core);
 	resetting = false;
 	for (id = 1; id <= FUZZ_MAX_ID; id++)
-		if (models[id].draft || models[id].view)
+		if (models[id].draft || models[id].view || models[id].making)
 			fuzz_oracle("USERPTR: a draft or view is left after a reset");
 	memset(models, 0, sizeof(models));
 }
@@ -478,6 +447,9 @@ static void do_record(const struct fuzz_record *record)
 		break;
 	case OP_VIEW_GONE:
 		do_view_gone();
+		break;
+	case OP_VIEW_MADE:
+		do_view_made(record->arg);
 		break;
 	case OP_OTHER:
 		if (!models[id].state)
@@ -507,8 +479,7 @@ static void check_totals(void)
 		bytes += models[id].described;
 	}
 	userptr_core_totals(core, &totals);
-	if (totals.resources != resources || totals.segments != segments || totals.bytes != bytes ||
-	    totals.runs > limits.max_total_runs)
+	if (totals.resources != resources || totals.segments != segments || totals.bytes != bytes)
 		fuzz_oracle("QUOTA: %llu resources, %llu segments, %llu bytes, %llu runs; "
 			    "expected are %llu, %llu, %llu",
 			    (unsigned long long)totals.resources,
@@ -517,50 +488,100 @@ static void check_totals(void)
 			    (unsigned long long)segments, (unsigned long long)bytes);
 }
 
+/* Nothing is charged above its limit, if that does not follow memory; or nothing at all. */
+static void check_quotas(bool empty)
+{
+	const struct quota *const all[] = { &quotas.bytes, &quotas.runs, &quotas.resources };
+	bool fixed = quotas.given.total_bytes;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(all); i++)
+		if ((fixed && all[i]->peak > all[i]->max) || (empty && all[i]->used))
+			fuzz_oracle("QUOTA: %s: %llu of %llu", all[i]->name,
+				    (unsigned long long)all[i]->used,
+				    (unsigned long long)all[i]->max);
+}
+
 /* After everything is gone nothing is charged. */
 static void check_empty(void)
 {
 	struct userptr_totals totals;
+
+	check_quotas(true);
 
 	userptr_core_totals(core, &totals);
 	if (totals.resources || totals.segments || totals.bytes || totals.runs)
 		fuzz_oracle("QUOTA: something is charged when everything is gone");
 }
 
-static void run(const struct fuzz_input *input)
+static void set_up(uint8_t config)
 {
-	struct userptr_host host = { .id_in_use = id_in_use, .destroyed = destroyed };
-	uint8_t config = input->head.config;
-	unsigned int i;
-
 	limits = (struct userptr_limits){
 		.max_size = config & CONFIG_LARGE ? UINT64_MAX : 64 * GUEST_PAGE,
 		.max_segments = config & CONFIG_LARGE ? UINT32_MAX : 16,
 		.max_entries = config & CONFIG_LARGE ? UINT32_MAX : 8,
-		.max_total_runs = config & CONFIG_LARGE ? UINT64_MAX : 32,
-		.max_resources = config & CONFIG_LARGE ? UINT32_MAX : 6,
 		.rdonly = config & CONFIG_RDONLY,
 	};
-	if (config & CONFIG_VIEWS)
-		host.view = &view_ops;
 	memset(models, 0, sizeof(models));
 	memset(other, 0, sizeof(other));
 	views = 0;
 	nr_regions = 0;
-	memory = guest_memory_new();
-	if (!memory)
-		return;
-	core = userptr_core_new(&limits, &host, memory);
-	if (!core)
-		goto free_memory;
+	worker = NULL;
+}
+
+static void dispatch(void)
+{
+	if (worker)
+		worker_dispatch(worker);
+}
+
+static void run_records(const struct fuzz_input *input)
+{
+	unsigned int i;
+
 	set_table(GUEST_REGIONS);
 	for (i = 0; i < input->nr; i++) {
 		do_record(&input->records[i]);
+		dispatch();
 		check_totals();
+		check_quotas(false);
 	}
 	do_reset();
 	check_empty();
-	userptr_core_free(core);
+}
+
+static void run(const struct fuzz_input *input)
+{
+	struct userptr_host host = {
+		.id_in_use = id_in_use,
+		.completed = completed,
+		.destroyed = destroyed,
+		.quotas = &quotas,
+	};
+	uint8_t config = input->head.config;
+	const struct memory_limits given = {
+		.total_bytes = config & CONFIG_LARGE ? 0 : 128 * GUEST_PAGE,
+		.total_runs = config & CONFIG_LARGE ? 0 : 64,
+		.resources = config & CONFIG_LARGE ? 0 : 6,
+	};
+
+	set_up(config);
+	host.populate = config & CONFIG_POPULATE;
+	if (config & CONFIG_VIEWS)
+		host.view = &view_ops;
+	memory = guest_memory_new();
+	if (!memory)
+		return;
+	memory_quotas_init(&quotas, &given, memory);
+	if (config & CONFIG_WORKER && worker_new(&worker))
+		goto free_memory;
+	host.worker = worker;
+	core = userptr_core_new(&limits, &host, memory);
+	if (core) {
+		run_records(input);
+		userptr_core_free(core);
+	}
+	worker_free(worker);
 free_memory:
 	guest_memory_free(memory);
 }
@@ -612,7 +633,8 @@ static bool seed(unsigned int nr, struct fuzz_input *input, struct fuzz_maker *m
 
 	if (nr >= 16)
 		return false;
-	input->head.config = (uint8_t)nr;
+	input->head.config =
+		(uint8_t)(nr | (nr & 2 ? CONFIG_POPULATE : 0) | (nr & 8 ? CONFIG_WORKER : 0));
 	for (i = 0; i < 6; i++)
 		make(&random, maker);
 	return true;

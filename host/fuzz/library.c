@@ -327,7 +327,8 @@ void virgl_renderer_ctx_attach_resource(int context_id, int id)
 	struct resource *resource = need_resource((uint32_t)id, "attach");
 	int dmabuf = kernel_dmabuf(resource->fd);
 
-	if (context->complains) {
+	/* A worker cannot be given memory of this process. */
+	if (context->complains || (context->worker && resource->nr_iov)) {
 		context->complains = false;
 		complain(context->worker ? VIRGL_LOG_LEVEL_INFO : VIRGL_LOG_LEVEL_ERROR);
 		return;
@@ -394,8 +395,7 @@ int virgl_renderer_resource_import_blob(const struct virgl_renderer_resource_imp
 	struct resource *resource;
 
 	need_running("import_blob");
-	if (kernel_dmabuf(args->fd) < 0 || args->fd_type != VIRGL_RENDERER_BLOB_FD_TYPE_DMABUF ||
-	    !args->size)
+	if (args->fd < 0 || args->fd_type != VIRGL_RENDERER_BLOB_FD_TYPE_DMABUF || !args->size)
 		fuzz_oracle("VIRGL: what is imported is no dma-buf");
 	resource = new_resource(args->res_handle);
 	if (!resource) {

@@ -17,7 +17,7 @@
 #include "fuzz/kernel.h"
 #include "fuzz/processes.h"
 #include "fuzz/wrap.h"
-#include "memory/view_udmabuf.h"
+#include "memory/udmabuf.h"
 #include "util/process.h"
 #include "util/sandbox.h"
 

@@ -254,7 +254,10 @@ static bool open_device(const struct fuzz_input *input)
 		config.limits.max_userptr_bytes = UINT64_C(1) << 40;
 		config.limits.max_segments = 1 << 20;
 		config.limits.max_entries = 4096;
-		config.limits.max_total_segments = 1 << 20;
+		config.limits.memory = (struct memory_limits){ .total_bytes = 0 };
+		config.limits.max_blobs = 0;
+		config.limits.max_contexts = 0;
+		config.limits.max_attachments = 0;
 	}
 	if (world && world->configure)
 		world->configure(&config, bits);
@@ -306,10 +309,10 @@ static void do_reconnect(const struct fuzz_input *input)
 	vmm.exact = exact;
 	vmm.sock = connect_again(listener);
 	vmm.connected = vmm.sock >= 0;
-	/* Not before the device has seen the end of the last one. */
-	if (exact)
-		pages_reset();
 	begin_connection(input);
+	/* It is served when the device has let go of what the last one gave. */
+	if (vmm.exact && vmm.connected)
+		pages_reset();
 }
 
 /* ---- the whole ---- */
