@@ -174,8 +174,10 @@ static void confine(const struct options *options)
 	char text[480];
 
 	sandbox_device();
-	sandbox_describe(text, sizeof(text));
-	log_notice("sandbox: %s", text);
+	if (sandbox_describe(SANDBOX_DEVICE, text, sizeof(text)))
+		log_notice("sandbox: %s", text);
+	if (sandbox_describe(SANDBOX_RENDER_SERVER, text, sizeof(text)))
+		log_notice("sandbox: %s", text);
 	if (options->socket)
 		log_event("listening at %s", options->socket);
 }

@@ -25,9 +25,9 @@
 #define END_MS 10000
 
 #ifdef __SANITIZE_ADDRESS__
-#define DEVICE_FILTER SANDBOX_SANITIZED_DEVICE
+#define DEVICE_FILTER FILTER_SANITIZED_DEVICE
 #else
-#define DEVICE_FILTER SANDBOX_DEVICE
+#define DEVICE_FILTER FILTER_DEVICE
 #endif
 
 /**
@@ -267,15 +267,15 @@ static void add_state(struct text *text, const struct sandbox_state *state)
 	(UINT32_C(1) << MEASURE_NO_NEW_PRIVS | UINT32_C(1) << MEASURE_NO_CAPABILITIES | \
 	 UINT32_C(1) << MEASURE_NOT_DUMPABLE | UINT32_C(1) << MEASURE_SECCOMP)
 
-static void add_missing(struct text *text, const char *who, uint32_t missing)
+static void add_missing(struct text *text, uint32_t missing)
 {
-	uint32_t namespaces = missing & ((UINT32_C(1) << MEASURE_READ_ONLY) - 1);
+	const uint32_t rest = ~((UINT32_C(1) << MEASURE_READ_ONLY) - 1);
 
 	if (!missing)
 		return;
-	add(text, "; missing for the %s: ", who);
-	if (add_measures(text, namespaces, MEASURE_USER_NS, MEASURE_CGROUP_NS, "+"))
-		add(text, " namespaces%s", missing & ~namespaces ? ", " : "");
+	add(text, "; missing: ");
+	if (add_measures(text, missing, MEASURE_USER_NS, MEASURE_CGROUP_NS, "+"))
+		add(text, " namespaces%s", missing & rest ? ", " : "");
 	add_measures(text, missing, MEASURE_READ_ONLY, MEASURE_SECCOMP, ", ");
 #ifndef HAVE_SECCOMP
 	add(text, " (built without libseccomp)");
@@ -284,10 +284,13 @@ static void add_missing(struct text *text, const char *who, uint32_t missing)
 
 /**
  * sandbox_describe() - what is in force and what is missing
+ * @who: the device or the render servers
  * @text: for one line without its end
  * @size: of @text
+ *
+ * Return: whether there is something to say.
  */
-void sandbox_describe(char *text, size_t size)
+bool sandbox_describe(enum sandbox_who who, char *text, size_t size)
 {
 	const uint32_t all = (UINT32_C(1) << NR_MEASURES) - 1;
 	struct text to = { .at = text, .size = size };
@@ -295,18 +298,18 @@ void sandbox_describe(char *text, size_t size)
 	*text = '\0';
 	if (sandbox.mode == SANDBOX_OFF) {
 		add(&to, "off");
-		return;
+		return who == SANDBOX_DEVICE;
 	}
-	add(&to, "device: ");
-	add_state(&to, &sandbox.device);
-	if (sandbox.launcher) {
-		add(&to, "; render server: ");
-		add_state(&to, &sandbox.servers);
+	if (who == SANDBOX_DEVICE) {
+		add(&to, "device: ");
+		add_state(&to, &sandbox.device);
+		add_missing(&to, DEVICE_MEASURES & ~sandbox.device.in_force);
+		return true;
 	}
-	add_missing(&to, "device", DEVICE_MEASURES & ~sandbox.device.in_force);
-	if (!sandbox.launcher)
-		return;
-	add_missing(&to, "render server", all & ~sandbox.servers.in_force);
+	add(&to, "render server: ");
+	add_state(&to, &sandbox.servers);
+	add_missing(&to, all & ~sandbox.servers.in_force);
 	if (sandbox.user_ns_error)
 		add(&to, " (user namespaces: %s)", strerror(sandbox.user_ns_error));
+	return sandbox.launcher;
 }

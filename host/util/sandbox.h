@@ -53,6 +53,16 @@ enum sandbox_mode {
 };
 
 /**
+ * enum sandbox_who - to whom something is forbidden
+ * @SANDBOX_DEVICE: this process
+ * @SANDBOX_RENDER_SERVER: what the launcher starts
+ */
+enum sandbox_who {
+	SANDBOX_DEVICE,
+	SANDBOX_RENDER_SERVER,
+};
+
+/**
  * struct sandbox_server - a render server that was started
  * @pid: of it, for /proc/PID; it cannot be another one's while @process is not readable;
  *	-1: it has ended already
@@ -90,8 +100,8 @@ void sandbox_privileges(void);
 /* Forbid this process, all its threads, what it does not need from now on. */
 void sandbox_device(void);
 
-/* "device: ...; render server: ...; missing: ...", what is in force now. */
-void sandbox_describe(char *text, size_t size);
+/* One line of what is in force for @who, and what is missing; false: there is no such. */
+bool sandbox_describe(enum sandbox_who who, char *text, size_t size);
 
 /* End the launcher and with it all servers and workers, and wait until they have ended. */
 void sandbox_end(void);

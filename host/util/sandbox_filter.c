@@ -261,10 +261,10 @@ static void set_attributes(struct filter *filter)
 
 /**
  * sandbox_filter_calls() - forbid system calls, in all threads
- * @who: for whom
+ * @which: for whom
  * @state: notes what was reached
  */
-void sandbox_filter_calls(enum sandbox_who who, struct sandbox_state *state)
+void sandbox_filter_calls(enum sandbox_filter which, struct sandbox_state *state)
 {
 	struct filter filter = { .context = seccomp_init(SCMP_ACT_ALLOW) };
 
@@ -274,10 +274,10 @@ void sandbox_filter_calls(enum sandbox_who who, struct sandbox_state *state)
 	FORBID_ALL(&filter, for_nobody);
 	forbid(&filter, "clone3", SCMP_ACT_ERRNO(ENOSYS), 0, NULL);
 	forbid_if(&filter, "socket", SCMP_CMP(0, SCMP_CMP_NE, AF_UNIX));
-	if (who == SANDBOX_RENDER_SERVER)
+	if (which == FILTER_RENDER_SERVER)
 		forbid_for_server(&filter);
 	else
-		forbid_for_device(&filter, who == SANDBOX_SANITIZED_DEVICE);
+		forbid_for_device(&filter, which == FILTER_SANITIZED_DEVICE);
 	if (!filter.err && !seccomp_load(filter.context)) {
 		sandbox_set(state, MEASURE_SECCOMP);
 		state->rules = filter.rules;
@@ -287,9 +287,9 @@ void sandbox_filter_calls(enum sandbox_who who, struct sandbox_state *state)
 
 #else
 
-void sandbox_filter_calls(enum sandbox_who who, struct sandbox_state *state)
+void sandbox_filter_calls(enum sandbox_filter which, struct sandbox_state *state)
 {
-	(void)who;
+	(void)which;
 	(void)state;
 }
 

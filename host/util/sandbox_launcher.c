@@ -286,7 +286,7 @@ static int confine(const struct sandbox_plan *plan, unsigned int uid, unsigned i
 	/* A core file would have the guest's memory. */
 	setrlimit(RLIMIT_CORE, &no_core);
 	sandbox_drop_privileges(state);
-	sandbox_filter_calls(SANDBOX_RENDER_SERVER, state);
+	sandbox_filter_calls(FILTER_RENDER_SERVER, state);
 	return 0;
 }
 

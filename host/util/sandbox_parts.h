@@ -59,16 +59,16 @@ static inline bool sandbox_has(const struct sandbox_state *state, enum sandbox_m
 /* ---- sandbox_filter.c ---- */
 
 /* The second is the first with a leak checker in it, which makes a process that traces. */
-enum sandbox_who {
-	SANDBOX_DEVICE,
-	SANDBOX_SANITIZED_DEVICE,
-	SANDBOX_RENDER_SERVER,
+enum sandbox_filter {
+	FILTER_DEVICE,
+	FILTER_SANITIZED_DEVICE,
+	FILTER_RENDER_SERVER,
 };
 
 /* Both note in @state what they have reached. */
 void sandbox_drop_privileges(struct sandbox_state *state);
 /* For all threads of the process. */
-void sandbox_filter_calls(enum sandbox_who who, struct sandbox_state *state);
+void sandbox_filter_calls(enum sandbox_filter which, struct sandbox_state *state);
 
 /* ---- sandbox_namespace.c ---- */
 

@@ -77,7 +77,7 @@ static int start_one(enum how how, struct sandbox_server *server, bool *process_
 	if (sandbox_init(how == CONFINED ? SANDBOX_AUTO : SANDBOX_OFF, true, &output))
 		return -1;
 	sandbox_privileges();
-	sandbox_describe(text, sizeof(text));
+	sandbox_describe(SANDBOX_RENDER_SERVER, text, sizeof(text));
 	*process_1 = how == CONFINED && strstr(text, "pid+");
 	return sandbox_start_server(argv, server);
 }
