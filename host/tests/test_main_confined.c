@@ -24,27 +24,28 @@ static void need_program(void)
 }
 
 /* What tools say of the program. */
-static void inspect(char *text, size_t size)
+static void inspect(char *to, size_t size)
 {
 	char command[1024];
 	FILE *output;
 	size_t len;
 
-	snprintf(command, sizeof(command), "readelf -hdlW '%1$s' && nm -D '%1$s'",
+	snprintf(command, sizeof(command), "readelf -hdlW '%1$s' && nm -D '%1$s' && nm -a '%1$s'",
 		 getenv("DEVICE_INSTALLED"));
 	output = popen(command, "r");
 	assert_non_null(output);
-	len = fread(text, 1, size - 1, output);
-	text[len] = '\0';
+	len = fread(to, 1, size - 1, output);
+	to[len] = '\0';
 	assert_int_equal(pclose(output), 0);
 }
+
+static char text[1 << 20];
 
 static void it_is_hardened(void **state)
 {
 	static const char *const has[] = {
 		"BIND_NOW", "GNU_RELRO", "DYN (", " __stack_chk_fail", "_chk@",
 	};
-	static char text[65536];
 	unsigned int i;
 
 	(void)state;
@@ -75,6 +76,10 @@ static void it_has_nothing_for_tests(void **state)
 	expect_exit(&p, 0);
 	assert_null(strstr(p.text, "inject"));
 	assert_null(strstr(p.text, "tests"));
+	/* Nor is the code there. */
+	inspect(text, sizeof(text));
+	assert_non_null(strstr(text, " gpu_fault_none.c"));
+	assert_null(strstr(text, " gpu_fault.c"));
 }
 
 /* Whether /proc/PID/task/@task/status has this line. */
