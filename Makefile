@@ -126,7 +126,7 @@ demo-venus: venus
 
 ## test: check and every test layer; the last line is the sum of all
 test: deps
-	+$(Q)QUICK=$(if $(FULL),,1) MAKE='$(MAKE)' scripts/run-tests check test-kunit test-host test-lib test-fuzz test-uml test-qemu test-venus
+	+$(Q)QUICK=$(if $(FULL),,1) MAKE='$(MAKE)' scripts/run-tests check test-kunit test-host test-lib test-fuzz test-uml test-qemu test-venus test-amdgpu
 
 ## test-full: clean first, then test, all of it and longer, and test-mutants
 test-full: export USERPTR_STRESS := $(or $(USERPTR_STRESS),120)
