@@ -3,9 +3,10 @@
  * renderer_virgl: contexts of stock libvirglrenderer, without GL
  *
  * Venus contexts live in worker processes that the render server forks, one
- * each; DRM native contexts, where the library has them, in this process.  Only the library's stable interface is used.  What that does not
- * tell - which process, which socket, whether an attach failed - is found from
- * outside (virgl_arrival.c, and the library's log).
+ * each; DRM native contexts, where the library has them, in this process.  Only
+ * the library's stable interface is used.  What that does not tell - which process
+ * a worker is, which socket leads to it, whether an attach failed - is found from
+ * outside (virgl_arrival.c, virgl_log.c).
  *
  * Userptr resources are imported as dma-bufs, once for all contexts.  A context
  * that was given one may have it for as long as it lives, whatever is detached,

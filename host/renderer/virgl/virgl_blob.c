@@ -176,8 +176,9 @@ static void blob_made(struct virgl_context *context, const struct renderer_blob 
 	ret = check_blob(context, blob, resource);
 	if (ret != OK) {
 		drop_promises(renderer, resource);
-		resource->cookie = cookie;
+		resource->tell = true;
 		resource->response = ret;
+		resource->cookie = cookie;
 		virgl_end_resource(renderer, resource);
 		return;
 	}
@@ -402,6 +403,7 @@ bool virgl_blob_destroy(struct renderer *renderer, uint32_t id, void *cookie)
 	resource = id_table_find(&renderer->resources, id);
 	if (!resource)
 		return true;
+	resource->tell = true;
 	resource->cookie = cookie;
 	return false;
 }

@@ -3,10 +3,11 @@
  * virgl_internal: what the files of the virgl renderer share
  *
  * renderer_virgl.c says what it is, and which thread does what.  virgl_library.c
- * starts and stops the library, virgl_log.c hears it, virgl_arrival.c finds its processes,
- * virgl_context.c has the contexts, virgl_submit.c what they are to execute, virgl_resource.c and virgl_blob.c their
- * memory; virgl_queue.c has what a context cannot do at once, and virgl_wait.c says
- * for how long.  Only files that include this one call the library.
+ * starts and stops the library, virgl_log.c hears it, virgl_arrival.c finds its
+ * processes; virgl_context.c has the contexts, virgl_submit.c what they are to
+ * execute, virgl_resource.c and virgl_blob.c their memory; virgl_queue.c has what a
+ * context cannot do at once, and virgl_wait.c says for how long.  Only files that
+ * include this one call the library.
  */
 #ifndef VIRGL_INTERNAL_H
 #define VIRGL_INTERNAL_H
@@ -238,8 +239,9 @@ enum resource_state {
  * @size: bytes
  * @maker: BLOB: the library's id of the context
  * @queued: items in queues that name it
- * @cookie: BLOB: to be told when it is gone, with
- * @response: to blob_created(), or 0: to blob_destroyed()
+ * @tell: BLOB: the device is to be told when it is gone
+ * @response: by blob_created() with that, or, if it is 0, by blob_destroyed()
+ * @cookie: for these
  * @backing: PAGES: held while the library has it
  * @iov: the pages
  * @nr_holders: how many
@@ -254,8 +256,9 @@ struct resource {
 	uint64_t size;
 	uint32_t maker;
 	unsigned int queued;
-	void *cookie;
+	bool tell;
 	uint32_t response;
+	void *cookie;
 	struct backing *backing;
 	struct iovec *iov;
 	size_t nr_holders;

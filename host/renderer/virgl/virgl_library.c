@@ -250,9 +250,9 @@ static int try_context(struct renderer *renderer)
 	int err = virgl_context_create(renderer, CAPSET_VENUS, "", &context);
 
 	if (err) {
-		log_error(
-			"%s makes no contexts: it must be the one of libvirglrenderer (Debian: virgl-server)",
-			render_server_path());
+		log_error("%s makes no contexts: it must be the one of libvirglrenderer (Debian: "
+			  "virgl-server)",
+			  render_server_path());
 		return err;
 	}
 	virgl_log_probe(((struct virgl_context *)context)->id);

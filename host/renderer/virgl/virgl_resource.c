@@ -4,9 +4,9 @@
  *
  * A userptr resource is imported as a dma-buf, a guest blob as pages, once for all
  * contexts, when the first is to have it.  The last step is that the library forgets
- * it, when every context has been told that it is not to use it any more.  Who has or once had a resource is
- * remembered longer than the library knows it: until nobody can reach the memory any
- * more (virgl_forget()).  So it is known whom to end who does not let go.
+ * it, when every context has been told that it is not to use it any more.  Who has or
+ * once had a resource is remembered longer than that: until nobody can reach the memory
+ * any more (virgl_forget()).  So it is known whom to end who does not let go.
  *
  * Threads: the ring thread only.
  */
@@ -123,6 +123,7 @@ static void resource_gone(struct renderer *renderer, struct resource *resource)
 {
 	struct backing *backing = resource->backing;
 	uint32_t response = resource->response;
+	bool tell = resource->tell;
 	void *cookie = resource->cookie;
 
 	virgl_renderer_resource_unref(resource->id);
@@ -133,7 +134,7 @@ static void resource_gone(struct renderer *renderer, struct resource *resource)
 	virgl_forget_resource(renderer, resource);
 	if (backing)
 		backing_release(backing);
-	if (!cookie)
+	if (!tell)
 		return;
 	if (response)
 		renderer->host.blob_created(renderer->host.opaque, cookie, response);
