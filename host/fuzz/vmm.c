@@ -414,7 +414,8 @@ void vmm_stop_ring(unsigned int index)
 			fuzz_oracle("ANSWERS: a request has none after the device was reset");
 		request->offered = false;
 	}
-	ring->avail = ring->used;
+	/* Where it goes on if it is started again. */
+	ring->avail = (uint16_t)state.num;
 	ring_clear(index, ring->size);
 	if (!last)
 		return;
