@@ -218,7 +218,6 @@ static int serve(const struct options *options, int output)
 		log_error("signalfd: %s", strerror(errno));
 		return EXIT_RUNTIME;
 	}
-	raise_descriptor_limit();
 	if (bus_fault_install())
 		log_error("SIGBUS: %s; guest RAM that is taken away ends this program",
 			  strerror(errno));
@@ -244,6 +243,8 @@ int main(int argc, char **argv)
 	if (!options_parse(&options, argc, argv, &status))
 		return status;
 	log_set_verbose(options.gpu.verbose);
+	/* Also for render servers, which the launcher starts. */
+	raise_descriptor_limit();
 	err = sandbox_init(options.sandbox, options.gpu.virgl, &output);
 	if (err) {
 		log_error("cannot start the launcher of render servers: %s", strerror(-err));

@@ -333,6 +333,56 @@ static void a_users_server_and_device_too(void **state)
 	each_sees_what_it_should(ORDINARY);
 }
 
+/* ---- a system that gives a user namespace, but no right in it ---- */
+
+static void be_a_nobody(int report)
+{
+	struct sandbox_server server;
+	char text[1024], line[1024];
+	int output;
+
+	/* Its files in /proc are root's then: it cannot say who it is in there. */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (sandbox_init(SANDBOX_AUTO, true, &output))
+		_exit(3);
+	sandbox_privileges();
+	if (start_role("complainer", "one", &server))
+		_exit(4);
+	sandbox_device();
+	hear(server.socket, text, sizeof(text));
+	sandbox_describe(SANDBOX_RENDER_SERVER, line, sizeof(line));
+	say(report, "%s: %s", text, line);
+	sandbox_end();
+	_exit(readable(server.process, 0) ? 0 : 5);
+}
+
+static void what_cannot_be_had_is_left_out(void **state)
+{
+	int fds[2], status;
+	char text[2048];
+	pid_t pid;
+
+	(void)state;
+	if (!geteuid())
+		need_user(ORDINARY);
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		if (!geteuid() && !become(ORDINARY))
+			_exit(2);
+		be_a_nobody(fds[1]);
+	}
+	close(fds[1]);
+	hear(fds[0], text, sizeof(text));
+	close(fds[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	expect(text, "done: render server: no_new_privs, no capabilities, not dumpable");
+	expect(text, "; missing: user+pid+mount+");
+	expect(text, "(user namespaces: ");
+}
+
 /* ---- starting servers ---- */
 
 static void start_servers(int report)
@@ -511,6 +561,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(attacks_on_a_users_device_fail),
 		cmocka_unit_test(server_and_device_see_what_they_should),
 		cmocka_unit_test(a_users_server_and_device_too),
+		cmocka_unit_test(what_cannot_be_had_is_left_out),
 		cmocka_unit_test(servers_are_started),
 		cmocka_unit_test(calls_of_the_device),
 		cmocka_unit_test(calls_of_servers),
