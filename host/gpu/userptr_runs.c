@@ -11,8 +11,6 @@
  *
  * Threads: the device's only.
  */
-#include <errno.h>
-
 #include "gpu/userptr_internal.h"
 #include "memory/guest_memory.h"
 #include "util/responses.h"
@@ -69,7 +67,7 @@ static uint32_t append(struct userptr_core *core, struct run_list *list, uint64_
 
 	nr = guest_memory_take(core->gm, addr, len, pieces, GUEST_MEMORY_MAX_REGIONS);
 	if (nr < 0)
-		return nr == -ENOMEM ? ERR_OUT_OF_MEMORY : ERR_INVALID_PARAMETER;
+		return ERR_INVALID_PARAMETER;
 	memory_quotas_refresh(core->host.quotas);
 	for (i = 0; i < nr && ret == OK; i++) {
 		/* Now, when it can be refused: a job would find a page of zeroes. */
