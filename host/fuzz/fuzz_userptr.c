@@ -240,7 +240,9 @@ static bool has_room(uint32_t id, const struct model *then)
 		resources += i != id && models[i].state;
 	}
 	/* Room for runs is taken by doubling, from four on. */
-	return 2 * pages + 4 * resources <= quotas.runs.max && resources <= quotas.resources.max &&
+	/* What is not counted any more may be anything. */
+	return pages < MAX_MODEL_PAGES && then->size <= guest_memory_bytes(memory) &&
+	       2 * pages + 4 * resources <= quotas.runs.max && resources <= quotas.resources.max &&
 	       bytes <= quotas.bytes.max && then->nr_pages <= limits.max_segments;
 }
 
