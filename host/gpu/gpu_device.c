@@ -7,9 +7,9 @@
  * them share, gpu_info.c, gpu_context.c, gpu_resource.c and gpu_blob.c what each
  * does, and gpu_internal.h what these know of each other.
  *
- * Invariants: all that a guest can make this process keep is bounded by the MAX_*
- * of these files, GPU_DEVICE_MAX_PENDING and the configured limits, and what a
- * renderer's blobs are by the renderer.
+ * Invariants: all that a guest can make this process keep is bounded by quotas,
+ * GPU_DEVICE_MAX_PENDING and the configured limits, and what a renderer's blobs are
+ * by the renderer.
  *
  * Threads: the ring thread only.
  */

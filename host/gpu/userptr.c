@@ -321,6 +321,7 @@ static bool size_is_possible(struct userptr_core *core, uint32_t id, uint64_t si
 		return false;
 	if (size <= ram)
 		return true;
+	core->size.refused++;
 	log_error("resource %u refused: it has %" PRIu64 " bytes, which is more than guest RAM, "
 		  "%" PRIu64,
 		  id, size, ram);

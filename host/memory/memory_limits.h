@@ -9,7 +9,8 @@
  *
  * What is charged when: a resource and its bytes, as declared, when it is created; room
  * for its runs when that is allocated, doubling included; the dma-buf's part as soon as
- * it is known that there will be one.  All is given back when it is really gone.
+ * it is known that there will be one.  All is given back when it is really gone, which
+ * for a dma-buf may be a moment after a reset.
  *
  * Threads: the one that owns guest memory.
  */

@@ -32,7 +32,7 @@
  * gained is what its dma-bufs hold, and that has a limit of its own.
  *
  * A file that grew while it was in use is mapped twice and counted twice; the VMM can
- * do that, a guest cannot.
+ * do that, a guest cannot.  Two devices of one guest count each for itself.
  *
  * Threads: one at a time.
  */
