@@ -242,17 +242,27 @@ bool udmabuf_usable(struct udmabuf *udmabuf)
  */
 bool udmabuf_memory_unfit(struct udmabuf *udmabuf, const struct backing *backing)
 {
+	const struct ram_file *fit[GUEST_MEMORY_MAX_REGIONS] = { NULL };
+	unsigned int nr = 0, j;
 	size_t i;
 
 	for (i = 0; i < backing->runs.nr; i++) {
-		int fd = ram_file_fd(backing->runs.runs[i].file);
-		const char *why = udmabuf_file_unfit(fd);
+		const struct ram_file *file = backing->runs.runs[i].file;
+		const char *why;
 
+		/* There are many runs, but few files. */
+		for (j = 0; j < nr && fit[j] != file; j++)
+			;
+		if (j < nr)
+			continue;
+		why = udmabuf_file_unfit(ram_file_fd(file));
 		if (why) {
 			if (udmabuf_may_log(udmabuf, COMPLAINT_MEMORY))
-				log_unfit(fd, why);
+				log_unfit(ram_file_fd(file), why);
 			return true;
 		}
+		if (nr < GUEST_MEMORY_MAX_REGIONS)
+			fit[nr++] = file;
 	}
 	return false;
 }
