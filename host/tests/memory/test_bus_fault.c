@@ -88,6 +88,32 @@ static void what_is_gone_reads_as_zeroes(void **state)
 	bus_fault_clear();
 }
 
+/* Where a file is made of huge pages a mapping cannot be replaced by less. */
+static void blocks_are_replaced_whole(void **state)
+{
+	volatile unsigned char *gone = truncated(PAGES);
+	uintptr_t first = ((uintptr_t)gone + 8 * PAGE - 1) & ~(8 * PAGE - 1);
+	volatile unsigned char *block = (volatile unsigned char *)first + 8 * PAGE;
+	int handle;
+
+	(void)state;
+	assert_int_equal(bus_fault_install(), 0);
+	handle = bus_fault_watch((void *)gone, PAGES * PAGE, 8 * PAGE);
+	bus_fault_clear();
+	block[5 * PAGE] = 5;
+	assert_true(event_is_there());
+	bus_fault_clear();
+	block[0] = 1;
+	block[8 * PAGE - 1] = 8;
+	assert_int_equal(block[5 * PAGE], 5);
+	assert_false(event_is_there());
+	block[8 * PAGE] = 9;
+	assert_true(event_is_there());
+	bus_fault_unwatch(handle);
+	munmap((void *)gone, PAGES * PAGE);
+	bus_fault_clear();
+}
+
 static void *touch(void *opaque)
 {
 	volatile unsigned char *at = opaque;
@@ -268,6 +294,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(other_faults_are_passed_on),
 		cmocka_unit_test(what_is_gone_reads_as_zeroes),
+		cmocka_unit_test(blocks_are_replaced_whole),
 		cmocka_unit_test(threads_fault_together),
 		cmocka_unit_test(ranges_are_many_and_come_back),
 		cmocka_unit_test_teardown(truncated_ram_is_damaged, give_up),
