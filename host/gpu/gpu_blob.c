@@ -235,15 +235,22 @@ uint32_t gpu_handle_create_blob(struct gpu_device *dev, struct gpu_command *cmd)
 uint32_t gpu_handle_unref(struct gpu_device *dev, struct gpu_command *cmd)
 {
 	const struct virtio_gpu_resource_unref *in = (const void *)cmd->data;
-	struct gpu_blob *blob = id_table_find(&dev->blobs, le32toh(in->resource_id));
+	uint32_t id = le32toh(in->resource_id);
+	struct gpu_blob *blob = id_table_find(&dev->blobs, id);
 
-	gpu_command_describe(cmd, "res %u", le32toh(in->resource_id));
+	gpu_command_describe(cmd, "res %u", id);
 	if (!blob)
 		return ERR_INVALID_RESOURCE_ID;
 	if (blob->unref)
 		return ERR_INVALID_PARAMETER; /* being unreferenced, and not unknown yet */
+	/*
+	 * If it is still being made that may be what its renderer waits for, so that
+	 * it is made, or has failed and is gone, when this returns.
+	 */
+	gpu_contexts_detach(dev, id);
+	if (id_table_find(&dev->blobs, id) != blob)
+		return ERR_INVALID_RESOURCE_ID;
 	blob->unref = cmd;
-	gpu_contexts_detach(dev, blob->backing.id);
 	if (blob->map)
 		gpu_command_executed(blob->map, ERR_INVALID_RESOURCE_ID);
 	blob->map = NULL;

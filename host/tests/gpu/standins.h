@@ -143,6 +143,7 @@ struct fake_context {
  * @create_error: what blob_create() is to answer
  * @later: blob_create() and blob_destroy() are over when the test says so
  * @creating: cookie of such a blob_create()
+ * @made_by_detach: what blob_detach() is to answer such a blob_create() with, or 0
  * @destroying: cookie of such a blob_destroy()
  * @attach_error: what blob_attach() and attach() are to return
  * @export_error: what blob_export() is to return
@@ -162,6 +163,7 @@ static struct renderer {
 	uint32_t create_error;
 	bool later;
 	void *creating;
+	uint32_t made_by_detach;
 	void *destroying;
 	int attach_error;
 	int export_error;
@@ -313,6 +315,8 @@ static inline void fake_blob_detach(struct renderer_context *context, uint32_t i
 	*has = false;
 	fake.attached[id]--;
 	fake_log("detach", id);
+	if (fake.made_by_detach && fake.creating)
+		fake_created(id, fake.made_by_detach);
 }
 
 static inline int fake_blob_export(struct renderer *renderer, uint32_t id,

@@ -116,6 +116,32 @@ static void test_unref_waits(void **state)
 	}
 }
 
+/* What the context is told was all that the blob waited for. */
+static void test_made_by_unref(void **state)
+{
+	struct bench *bench = *state;
+	struct answer *create, *unref;
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		fake.later = true;
+		create = send_host_blob(bench, 1, 5, MAPPABLE, PAGE);
+		assert_int_equal(do_attach(bench, 1, 5), OK);
+		fake.made_by_detach = i ? ERR_UNSPEC : OK;
+		unref = send_unref(bench, 5);
+		fake.made_by_detach = 0;
+		assert_int_equal(answer_type(create), i ? ERR_UNSPEC : OK);
+		assert_int_equal(unref->order == 0, i == 0);
+		if (!i)
+			fake_destroyed();
+		assert_int_equal(answer_type(unref), i ? ERR_RESOURCE : OK);
+		assert_true(create->order < unref->order);
+		assert_int_equal(statistic(bench, "host blobs now: "), 0);
+		assert_int_equal(statistic(bench, "blob resources now: "), 0);
+	}
+	fake.later = false;
+}
+
 static void test_reset_ends_it(void **state)
 {
 	struct bench *bench = *state;
@@ -140,7 +166,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_made_later),	TEST(test_not_made_after_all), TEST(test_map_waits),
-		TEST(test_unref_waits), TEST(test_reset_ends_it),
+		TEST(test_unref_waits), TEST(test_made_by_unref),      TEST(test_reset_ends_it),
 	};
 
 	return cmocka_run_group_tests_name("blobs_later", tests, NULL, NULL);
