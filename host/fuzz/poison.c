@@ -20,6 +20,8 @@
 static struct guest_memory *memory;
 static unsigned int lent[GUEST_PAGES];
 static bool given_up;
+/* Of each page, if it is poisoned; what is unmapped is not (any thread). */
+static void *_Atomic where[GUEST_PAGES];
 
 void __asan_on_error(void);
 
@@ -29,7 +31,7 @@ void __asan_on_error(void)
 	uint32_t page;
 
 	for (page = 0; memory && page < GUEST_PAGES; page++) {
-		const uint8_t *at = guest_memory_pointer(memory, guest_page_addr(page), GUEST_PAGE);
+		const uint8_t *at = where[page];
 		const uint8_t *bad = __asan_get_report_address();
 
 		if (at && bad >= at && bad < at + GUEST_PAGE)
@@ -39,16 +41,33 @@ void __asan_on_error(void)
 	}
 }
 
+/* The table may have changed since it was poisoned: it is where it was then. */
+static void unpoison(uint32_t page)
+{
+	if (where[page])
+		__asan_unpoison_memory_region(where[page], GUEST_PAGE);
+	where[page] = NULL;
+}
+
 static void set(uint32_t page, bool poisoned)
 {
-	void *at = memory ? guest_memory_pointer(memory, guest_page_addr(page), GUEST_PAGE) : NULL;
-
-	if (!at)
+	unpoison(page);
+	if (!poisoned || !memory)
 		return;
-	if (poisoned)
-		__asan_poison_memory_region(at, GUEST_PAGE);
-	else
-		__asan_unpoison_memory_region(at, GUEST_PAGE);
+	where[page] = guest_memory_pointer(memory, guest_page_addr(page), GUEST_PAGE);
+	if (where[page])
+		__asan_poison_memory_region(where[page], GUEST_PAGE);
+}
+
+void poison_unmapped(void *at, size_t size)
+{
+	uint32_t page;
+
+	__asan_unpoison_memory_region(at, size);
+	for (page = 0; page < GUEST_PAGES; page++)
+		if (where[page] && (uint8_t *)where[page] - (uint8_t *)at >= 0 &&
+		    (size_t)((uint8_t *)where[page] - (uint8_t *)at) < size)
+			where[page] = NULL;
 }
 
 void poison_begin(struct guest_memory *guest)

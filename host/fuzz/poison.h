@@ -12,6 +12,7 @@
 #define POISON_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct guest_memory;
@@ -25,5 +26,8 @@ void poison_return(uint32_t page);
 void poison_give_up(void);
 /* Nobody may touch any page. */
 void poison_all(void);
+
+/* A mapping is gone: the next one there is another one (watch.c). */
+void poison_unmapped(void *at, size_t size);
 
 #endif /* POISON_H */

@@ -20,9 +20,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <sanitizer/asan_interface.h>
-
 #include "fuzz/fuzz.h"
+#include "fuzz/poison.h"
 #include "fuzz/wrap.h"
 
 /* Descriptors above that are not looked at; no input takes so many. */
@@ -143,8 +142,7 @@ int __wrap_munmap(void *at, size_t size)
 	if (!ret) {
 		atomic_fetch_sub(&mappings, 1);
 		kernel_unmapped(at);
-		/* The next mapping there is another one. */
-		__asan_unpoison_memory_region(at, size);
+		poison_unmapped(at, size);
 	}
 	return ret;
 }
