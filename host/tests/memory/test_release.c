@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -627,6 +628,8 @@ static void holders_are_looked_for_among_ours(void **state)
 	child = fork();
 	assert_true(child >= 0);
 	if (!child) {
+		/* Not longer than this test, should it fail. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		pause();
 		_exit(0);
 	}
