@@ -11,7 +11,8 @@ static void test_truncated_ram(void **state)
 {
 	struct bench *bench = *state;
 	struct piece pages = { RAM_BASE, 4 * PAGE };
-	struct piece other = { RAM_BASE + 8 * PAGE, PAGE };
+	/* The one page that is left of the file. */
+	struct piece other = { RAM_BASE + RAM_SIZE / 2, PAGE };
 	struct loopback_command fill = op(LOOPBACK_OP_FILL, 0x5a, 1, 0, 0, 0, 4 * PAGE);
 	struct capture c;
 

@@ -183,6 +183,8 @@ static void test_destroy_while_view_is_made(void **state)
 	/* It is made, and given up again before the answer. */
 	view_comes(cb, OK);
 	assert_int_equal(cb->completed_with, OK);
+	/* Nobody could have attached it. */
+	assert_int_equal(cb->completed_state, USERPTR_DYING);
 	assert_int_equal(cb->nr_destroyed, 1);
 	assert_ptr_equal(cb->destroyed, &cookie);
 	assert_int_equal(cb->views, 0);

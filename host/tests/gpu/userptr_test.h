@@ -24,6 +24,7 @@
  * @blob_id: an id that a blob has
  * @completed: cookie of the last command that was answered later
  * @completed_with: what
+ * @completed_state: of resource 1 then
  * @nr_completed: how many
  * @destroyed: cookie of the last destroyed resource
  * @nr_destroyed: how many
@@ -45,6 +46,7 @@ struct core_bench {
 	uint32_t blob_id;
 	void *completed;
 	uint32_t completed_with;
+	enum userptr_state completed_state;
 	unsigned int nr_completed;
 	void *destroyed;
 	unsigned int nr_destroyed;
@@ -72,6 +74,8 @@ static inline void completed(void *opaque, void *cookie, uint32_t response)
 
 	cb->completed = cookie;
 	cb->completed_with = response;
+	if (userptr_find(cb->core, 1))
+		cb->completed_state = userptr_state(userptr_find(cb->core, 1));
 	cb->nr_completed++;
 }
 
