@@ -283,6 +283,9 @@ static int confine(const struct sandbox_plan *plan, unsigned int uid, unsigned i
 
 	if (err)
 		return err;
+	/* It would only complain, for each worker anew. */
+	if (sandbox_has(state, MEASURE_READ_ONLY))
+		setenv("MESA_SHADER_CACHE_DISABLE", "true", 0);
 	/* A core file would have the guest's memory. */
 	setrlimit(RLIMIT_CORE, &no_core);
 	sandbox_drop_privileges(state);
