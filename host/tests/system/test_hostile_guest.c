@@ -472,7 +472,7 @@ static void report(const struct run *run)
 static void host_stays_whole(void **state)
 {
 	uint64_t seconds = from_environment("HOSTILE_SECONDS", 300);
-	struct run run = { .refs = -1 };
+	struct run run = { .refs = -1, .next_id = 1 };
 
 	(void)state;
 	if (access("/dev/udmabuf", R_OK | W_OK)) {
