@@ -167,6 +167,7 @@ static void given_up_on_the_way(void **state)
 	struct backing backings[8];
 	struct udmabuf_view *pending[8];
 	struct outcome out = { .made = 0 };
+	struct pollfd done = { .fd = worker_fd(b.worker), .events = POLLIN };
 	unsigned int i, round;
 
 	(void)state;
@@ -184,6 +185,14 @@ static void given_up_on_the_way(void **state)
 		assert_int_equal(out.made, 0);
 		assert_int_equal(views(&b), 0);
 	}
+	/* One that was made, and that nobody has heard of yet. */
+	backings[0] = flat(&b, 0, LARGE);
+	pending[0] = begin(&b, &backings[0], &out);
+	assert_int_equal(poll(&done, 1, WAIT_MS), 1);
+	udmabuf_view_dispose(pending[0], &backings[0].runs);
+	run_list_destroy(&backings[0].runs);
+	worker_dispatch(b.worker);
+	assert_int_equal(out.made, 0);
 	/* What is being closed can be left to itself. */
 	backings[0] = flat(&b, 0, LARGE);
 	begin(&b, &backings[0], &out);
