@@ -400,15 +400,17 @@ int gpu_device_fd(const struct gpu_device *dev)
 
 void gpu_device_dispatch(struct gpu_device *dev)
 {
-	unsigned int r;
+	unsigned int r, faults;
 
 	for (r = 0; r < dev->nr_renderers; r++)
 		dev->renderers[r].ops->dispatch(dev->renderers[r].renderer);
 	gpu_views_dispatch(dev);
 	gpu_fault_dispatch(dev);
+	faults = bus_fault_clear();
 	/* Says so once for each file; what is lost is lost. */
-	bus_fault_clear();
-	guest_memory_damaged(dev->gm);
+	if (faults != dev->bus_faults)
+		guest_memory_damaged(dev->gm);
+	dev->bus_faults = faults;
 }
 
 uint64_t gpu_device_host_visible(const struct gpu_device *dev)

@@ -180,6 +180,7 @@ struct gpu_renderer_slot {
  * @base: all numbers at the last reset
  * @epoll: of renderers and @timer
  * @timer: goes off when the first delayed answer is due
+ * @bus_faults: as many were there when guest memory was last looked at
  * @resetting: commands that are executed now are to be handed back
  */
 struct gpu_device {
@@ -214,6 +215,7 @@ struct gpu_device {
 	struct loopback_stats base;
 	int epoll;
 	int timer;
+	unsigned int bus_faults;
 	bool resetting;
 };
 

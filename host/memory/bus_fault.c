@@ -45,6 +45,8 @@ static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int nr_slots;
 static struct sigaction before;
 static atomic_int event = -1;
+/* Faults that were survived. */
+static atomic_uint nr_hits;
 
 /* ---- the handler ---- */
 
@@ -64,6 +66,7 @@ static bool replace(struct slot *slot, uintptr_t address)
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
 		return false;
 	atomic_store(&slot->hit, true);
+	atomic_fetch_add(&nr_hits, 1);
 	/* Whoever reads it only wants to know that there was one. */
 	return write(atomic_load(&event), &one, sizeof(one)) == sizeof(one) || errno == EAGAIN;
 }
@@ -142,13 +145,16 @@ int bus_fault_fd(void)
  * bus_fault_clear() - the event was taken notice of
  *
  * To be called before the ranges are looked at.
+ *
+ * Return: faults that were survived, ever.
  */
-void bus_fault_clear(void)
+unsigned int bus_fault_clear(void)
 {
 	uint64_t hits;
 
 	if (atomic_load(&event) >= 0 && read(atomic_load(&event), &hits, sizeof(hits)) < 0)
 		hits = 0;
+	return atomic_load(&nr_hits);
 }
 
 /* ---- ranges ---- */

@@ -24,7 +24,8 @@
 int bus_fault_install(void);
 /* Readable when a range was hit since bus_fault_clear(), or -1 without handler. */
 int bus_fault_fd(void);
-void bus_fault_clear(void);
+/* How often any was hit, ever; more than one may wait for the same event. */
+unsigned int bus_fault_clear(void);
 
 /*
  * Faults in [@base, @base + @size) are to be survived; @block is what a mapping of
