@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -65,6 +66,8 @@ static inline void program_exec(const struct program_start *how, const char *con
 	dup2(output, STDERR_FILENO);
 	if (how->uid && (setgroups(0, NULL) || setgid(how->uid) || setuid(how->uid)))
 		_exit(126);
+	/* Nobody is left over by a test that fails. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	execv(argv[0], (char *const *)argv);
 	_exit(127);
 }
