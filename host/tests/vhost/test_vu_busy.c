@@ -287,8 +287,11 @@ static void no_operation_takes_long(void **state)
 	}
 	print_message("%u of %u steps slept\n", load.slept, load.steps);
 	assert_true(load.steps >= 200);
-	/* Two threads that meet at a lock is what it may be. */
-	assert_true(load.slept * 10 < load.steps);
+	/*
+	 * Two threads that meet at a lock is what it may be, the more the less processor
+	 * there is; one that waits for the device sleeps in nearly every step.
+	 */
+	assert_true(load.slept * 2 < load.steps);
 	assert_true(statistic(&b, "longest transport operation (us): ") > 0);
 	/* Not by the clock on the wall: others may run on this machine. */
 	assert_true(statistic(&b, "longest CPU time of a transport operation (us): ") < 10000);
