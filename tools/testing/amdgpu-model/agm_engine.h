@@ -3,11 +3,13 @@
 #ifndef AGM_ENGINE_H
 #define AGM_ENGINE_H
 
+#include <linux/atomic.h>
 #include <linux/mm.h>
 #include <linux/types.h>
 
 struct agm_job;
 struct agm_mapping;
+struct agm_packet;
 struct agm_regs;
 struct agm_ring;
 
@@ -36,9 +38,23 @@ struct agm_ib {
 	u32 window[AGM_IB_WINDOW];
 };
 
+struct agm_engine;
+
+/**
+ * struct agm_engine_ops - what is one kind of engine's own
+ * @decode: take the packet at @dw apart; NULL, or why it is none
+ * @execute: do what it asks for, or leave it to agm_execute()
+ */
+struct agm_engine_ops {
+	const char *(*decode)(const u32 *dw, u32 count, struct agm_packet *p);
+	int (*execute)(struct agm_engine *e, struct agm_packet *p);
+};
+
 /**
  * struct agm_engine - the state of an engine; only its thread uses it
  * @ring: the ring
+ * @ops: which kind it is
+ * @packets: the count of its packets
  * @job: that is running
  * @tlb: the mapping that was used last by @job
  * @ib: command buffers, the innermost last
@@ -52,6 +68,8 @@ struct agm_ib {
  */
 struct agm_engine {
 	struct agm_ring *ring;
+	const struct agm_engine_ops *ops;
+	atomic64_t *packets;
 	struct agm_job *job;
 	struct agm_mapping *tlb;
 	struct agm_ib ib[AGM_IB_DEPTH];
@@ -94,8 +112,10 @@ static inline u32 agm_ib_left(struct agm_engine *e)
 	return agm_ib_current(e)->dwords - agm_ib_current(e)->pos;
 }
 
-int agm_sdma_run(struct agm_engine *e);
-int agm_pm4_run(struct agm_engine *e);
+int agm_execute(struct agm_engine *e, struct agm_packet *p);
+
+extern const struct agm_engine_ops agm_sdma_ops;
+extern const struct agm_engine_ops agm_pm4_ops;
 
 /* agm_regs.c */
 struct agm_regs *agm_regs_create(void);

@@ -20,9 +20,11 @@
 #include <drm/amdgpu_drm.h>
 #include <linux/device.h>
 
+#include "agm_asic.h"
 #include "agm_ctx.h"
 #include "agm_engine.h"
 #include "agm_job.h"
+#include "agm_packet.h"
 #include "agm_ring.h"
 
 static unsigned int agm_lockup_ms = 30000;
@@ -36,8 +38,12 @@ struct agm_engine *agm_engine_create(struct agm_ring *ring)
 	if (!e)
 		return NULL;
 	e->ring = ring;
+	e->ops = &agm_sdma_ops;
+	e->packets = &ring->dev->stats.sdma_packets;
 	if (ring->type == AMDGPU_HW_IP_DMA)
 		return e;
+	e->ops = &agm_pm4_ops;
+	e->packets = &ring->dev->stats.pm4_packets;
 	e->regs = agm_regs_create();
 	if (e->regs)
 		return e;
@@ -84,6 +90,44 @@ static void agm_engine_report(struct agm_engine *e)
 			     ib->va + 4ULL * ib->pos);
 }
 
+static int agm_engine_packet(struct agm_engine *e)
+{
+	u32 count = min_t(u32, agm_ib_left(e), AGM_PACKET_HEAD);
+	u32 dw[AGM_PACKET_HEAD];
+	struct agm_packet p;
+	const char *why;
+	int ret = agm_ib_peek(e, dw, count);
+
+	if (ret)
+		return ret;
+	why = e->ops->decode(dw, count, &p);
+	if (why)
+		return agm_engine_bad(e, why);
+	if (p.length > agm_ib_left(e))
+		return agm_engine_bad(e, "a packet that is longer than its command buffer");
+	atomic64_inc(e->packets);
+	ret = e->ops->execute(e, &p);
+	return ret ?: agm_ib_skip(e, p.length);
+}
+
+/* A command buffer, and those that it calls. */
+static int agm_engine_ib(struct agm_engine *e)
+{
+	int ret = 0;
+
+	while (!ret) {
+		if (agm_ib_left(e))
+			ret = agm_engine_packet(e);
+		else if (e->depth)
+			e->depth--;
+		else
+			break;
+		if (!ret)
+			ret = agm_engine_alive(e);
+	}
+	return ret;
+}
+
 /**
  * agm_engine_run - execute a job
  * @e: the engine
@@ -105,7 +149,7 @@ int agm_engine_run(struct agm_engine *e, struct agm_job *job)
 	for (i = 0; i < job->num_ibs && !ret; i++) {
 		e->depth = 0;
 		agm_ib_start(&e->ib[0], job->ibs[i].va, job->ibs[i].dwords);
-		ret = e->regs ? agm_pm4_run(e) : agm_sdma_run(e);
+		ret = agm_engine_ib(e);
 	}
 	if (ret) {
 		if (ret != -EFAULT)
@@ -214,5 +258,34 @@ int agm_poll_memory(struct agm_engine *e, u64 va, u32 func, u32 ref, u32 mask)
 		if (ret)
 			return ret;
 		usleep_range(1000, 2000);
+	}
+}
+
+/**
+ * agm_execute - do what packets of all engines ask for
+ * @e: the engine
+ * @p: the packet; one that asks for nothing else is a NOP
+ *
+ * An error ends the job.
+ */
+int agm_execute(struct agm_engine *e, struct agm_packet *p)
+{
+	u64 now = agm_asic_clock();
+
+	switch (p->op) {
+	case AGM_OP_COPY:
+		return agm_copy(e, p->dst, p->src, p->bytes);
+	case AGM_OP_FILL:
+		return agm_fill(e, p->dst, p->value, p->bytes);
+	case AGM_OP_WRITE:
+		return agm_ib_write_out(e, p->dst, p->data, p->dwords, p->same);
+	case AGM_OP_STORE:
+		return agm_write(e, p->dst, &p->value, p->bytes);
+	case AGM_OP_TIMESTAMP:
+		return agm_write(e, p->dst, &now, sizeof(now));
+	case AGM_OP_POLL:
+		return agm_poll_memory(e, p->src, p->func, p->value, p->mask);
+	default:
+		return 0;
 	}
 }

@@ -145,24 +145,10 @@ static int agm_pm4_draw(struct agm_engine *e)
 
 static int agm_pm4_execute(struct agm_engine *e, struct agm_packet *p)
 {
-	u64 now = agm_asic_clock();
-
 	switch (p->op) {
-	case AGM_OP_COPY:
-		return agm_copy(e, p->dst, p->src, p->bytes);
-	case AGM_OP_FILL:
-		return agm_fill(e, p->dst, p->value, p->bytes);
-	case AGM_OP_WRITE:
-		return agm_ib_write_out(e, p->dst, p->data, p->dwords, p->same);
 	case AGM_OP_WRITE_REG:
 	case AGM_OP_SET_REG:
 		return agm_pm4_set_regs(e, p);
-	case AGM_OP_STORE:
-		return agm_write(e, p->dst, &p->value, p->bytes);
-	case AGM_OP_TIMESTAMP:
-		return agm_write(e, p->dst, &now, sizeof(now));
-	case AGM_OP_POLL:
-		return agm_poll_memory(e, p->src, p->func, p->value, p->mask);
 	case AGM_OP_POLL_REG:
 		return agm_pm4_poll_reg(e, p);
 	case AGM_OP_COND:
@@ -175,43 +161,11 @@ static int agm_pm4_execute(struct agm_engine *e, struct agm_packet *p)
 	case AGM_OP_DRAW:
 		return agm_pm4_draw(e);
 	default:
-		return 0;
+		return agm_execute(e, p);
 	}
 }
 
-static int agm_pm4_packet(struct agm_engine *e)
-{
-	u32 count = min_t(u32, agm_ib_left(e), AGM_PACKET_HEAD);
-	u32 dw[AGM_PACKET_HEAD];
-	struct agm_packet p;
-	const char *why;
-	int ret = agm_ib_peek(e, dw, count);
-
-	if (ret)
-		return ret;
-	why = agm_pm4_decode(dw, count, &p);
-	if (why)
-		return agm_engine_bad(e, why);
-	if (p.length > agm_ib_left(e))
-		return agm_engine_bad(e, "a packet that is longer than its command buffer");
-	atomic64_inc(&e->ring->dev->stats.pm4_packets);
-	ret = agm_pm4_execute(e, &p);
-	return ret ?: agm_ib_skip(e, p.length);
-}
-
-int agm_pm4_run(struct agm_engine *e)
-{
-	int ret = 0;
-
-	while (!ret) {
-		if (agm_ib_left(e))
-			ret = agm_pm4_packet(e);
-		else if (e->depth)
-			e->depth--;
-		else
-			break;
-		if (!ret)
-			ret = agm_engine_alive(e);
-	}
-	return ret;
-}
+const struct agm_engine_ops agm_pm4_ops = {
+	.decode = agm_pm4_decode,
+	.execute = agm_pm4_execute,
+};
