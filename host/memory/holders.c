@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "memory/udmabuf.h"
+#include "util/process.h"
 
 /* Of our own; a device has one for each context, and few others. */
 #define MAX_PROCESSES 2048
@@ -48,53 +49,18 @@ static pid_t number_of(const struct dirent *entry)
 	return number > 0 && !*end ? (pid_t)number : 0;
 }
 
-/* Add what a thread of @pid has started, which is still there. */
-static size_t add_children(pid_t pid, pid_t thread, pid_t *pids, size_t nr)
-{
-	char path[64];
-	FILE *children;
-	int child;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)thread);
-	children = fopen(path, "re");
-	if (!children)
-		return nr;
-	while (nr < MAX_PROCESSES && fscanf(children, "%d", &child) == 1)
-		pids[nr++] = child;
-	fclose(children);
-	return nr;
-}
-
-static size_t add_all_children(pid_t pid, pid_t *pids, size_t nr)
-{
-	struct dirent *entry;
-	char path[64];
-	DIR *threads;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-	threads = opendir(path);
-	while (threads && (entry = readdir(threads)))
-		if (number_of(entry))
-			nr = add_children(pid, number_of(entry), pids, nr);
-	if (threads)
-		closedir(threads);
-	return nr;
-}
-
 /* This process, and all that came of it. */
 static void name_ours(const struct udmabuf_view *view, char *text, size_t size)
 {
-	pid_t *pids = malloc(MAX_PROCESSES * sizeof(*pids));
-	size_t i, nr = 0;
+	struct process_list ours;
+	size_t i;
 
-	if (!pids)
-		return;
-	pids[nr++] = getpid();
-	for (i = 0; i < nr; i++) {
-		name_if_held(view, text, size, pids[i]);
-		nr = add_all_children(pids[i], pids, nr);
-	}
-	free(pids);
+	name_if_held(view, text, size, getpid());
+	/* Of a list that could not be completed there is the beginning. */
+	(void)process_descendants(getpid(), &ours);
+	for (i = 0; i < ours.nr && i < MAX_PROCESSES; i++)
+		name_if_held(view, text, size, ours.pids[i]);
+	process_list_destroy(&ours);
 }
 
 static void name_everybody(const struct udmabuf_view *view, char *text, size_t size)
