@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "gpu/gpu_thread_internal.h"
+#include "util/clock.h"
 
 static void drop_list(struct item_list *list)
 {
@@ -140,13 +141,7 @@ bool gpu_thread_free(struct gpu_thread *thread, unsigned int timeout_ms)
 
 	if (!thread)
 		return true;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += timeout_ms % 1000 * 1000000l;
-	if (until.tv_nsec >= 1000000000l) {
-		until.tv_nsec -= 1000000000l;
-		until.tv_sec++;
-	}
+	until = clock_after_ms(timeout_ms);
 	pthread_mutex_lock(&thread->lock);
 	thread->quit = true;
 	wake(thread->work_fd);

@@ -27,4 +27,15 @@ static inline uint64_t clock_ms(void)
 	return clock_ns() / 1000000u;
 }
 
+/* When @ms milliseconds from now have passed, for what takes an absolute time. */
+static inline struct timespec clock_after_ms(unsigned int ms)
+{
+	uint64_t until = clock_ns() + ms * UINT64_C(1000000);
+
+	return (struct timespec){
+		.tv_sec = (time_t)(until / 1000000000u),
+		.tv_nsec = (long)(until % 1000000000u),
+	};
+}
+
 #endif /* CLOCK_H */

@@ -26,12 +26,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/log.h"
 
 /* What a writer may be behind: some thousand lines of --verbose. */
 #define BUFFER_SIZE (256u << 10)
 #define LINE_SIZE 512u
-#define FLUSH_SECONDS 1
+#define FLUSH_MS 1000
 
 _Static_assert(LINE_SIZE <= PIPE_BUF, "a line is one piece");
 
@@ -85,10 +86,7 @@ void log_set_verbose(bool on)
 
 static uint64_t now_seconds(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec;
+	return clock_ms() / 1000;
 }
 
 /* Waits as long as it takes.  Nothing can be done about errors. */
@@ -524,10 +522,8 @@ static bool has_lines(const struct stream *stream)
 /* Under lock, until a second has passed. */
 static void wait_until_written(void)
 {
-	struct timespec until;
+	struct timespec until = clock_after_ms(FLUSH_MS);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += FLUSH_SECONDS;
 	while (has_lines(&errors) || has_lines(&output))
 		if (pthread_cond_timedwait(&idle, &lock, &until))
 			break;
@@ -577,8 +573,7 @@ void log_stop(void)
 	pthread_mutex_lock(&lock);
 	tell_left_out();
 	quit = true;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += FLUSH_SECONDS;
+	until = clock_after_ms(FLUSH_MS);
 	stop_stream(&errors, &until);
 	stop_stream(&output, &until);
 	started = !errors.ended || !output.ended;

@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "util/clock.h"
+
 /**
  * struct call_limit - see call_limit_new()
  * @thread: shuts down sockets
@@ -45,9 +47,8 @@ static bool is_before(const struct timespec *a, const struct timespec *b)
 
 static bool is_over(const struct timespec *deadline)
 {
-	struct timespec now;
+	const struct timespec now = clock_after_ms(0);
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
 	return !is_before(&now, deadline);
 }
 
@@ -146,13 +147,7 @@ void call_limit_free(struct call_limit *limit)
 void call_limit_begin(struct call_limit *limit, int socket, unsigned int limit_ms)
 {
 	pthread_mutex_lock(&limit->lock);
-	clock_gettime(CLOCK_MONOTONIC, &limit->deadline);
-	limit->deadline.tv_sec += limit_ms / 1000;
-	limit->deadline.tv_nsec += (long)(limit_ms % 1000) * 1000000;
-	if (limit->deadline.tv_nsec >= 1000000000) {
-		limit->deadline.tv_sec++;
-		limit->deadline.tv_nsec -= 1000000000;
-	}
+	limit->deadline = clock_after_ms(limit_ms);
 	limit->fired = false;
 	limit->socket = socket;
 	if (limit->sleeping || is_before(&limit->deadline, &limit->wake_at))
