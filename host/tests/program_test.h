@@ -26,11 +26,11 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "util/process.h"
 #include "vhost/vhost_user_wire.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -130,7 +130,7 @@ static inline void expect_text(const struct program *p, const char *text)
 /* It ends by itself; returns its wait status. */
 static inline int wait_end(struct program *p)
 {
-	int process = (int)syscall(SYS_pidfd_open, p->pid, 0), status;
+	int process = process_open(p->pid), status;
 	struct pollfd poll_fd = { .fd = process, .events = POLLIN };
 
 	while (read_more(p))

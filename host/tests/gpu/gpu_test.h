@@ -183,17 +183,6 @@ static inline void bench_free(struct bench *bench)
 	free(bench);
 }
 
-/* What the tests of other rooms call them. */
-static inline uint64_t now_ns(void)
-{
-	return clock_ns();
-}
-
-static inline uint64_t now_ms(void)
-{
-	return clock_ms();
-}
-
 /* Dispatch until @answer is there; fails loudly after WAIT_MS. */
 static inline void bench_wait(struct bench *bench, const struct answer *answer)
 {

@@ -27,7 +27,6 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "vhost/vhost_user_wire.h"
@@ -70,14 +69,6 @@ struct hostile_guest {
 	bool in_flight[HOSTILE_SLOTS];
 	unsigned int nr_in_flight;
 };
-
-static inline uint64_t hostile_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* A message with up to one descriptor. */
 static inline void hostile_send(struct hostile_guest *g, uint32_t request, const void *payload,

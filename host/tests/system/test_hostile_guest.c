@@ -28,12 +28,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <linux/virtio_gpu_userptr.h>
 
 #include "tests/system/hostile_front_end.h"
+#include "util/clock.h"
+#include "util/process.h"
 
 #define PAGE 4096u
 #define RAM_PAGES (HOSTILE_RAM / PAGE)
@@ -389,10 +390,10 @@ static bool take_answer(struct run *run)
 
 static void attack(struct run *run, uint64_t seconds)
 {
-	uint64_t end = hostile_now_ms() + seconds * 1000, next_look = 0;
+	uint64_t end = clock_ms() + seconds * 1000, next_look = 0;
 	int slot;
 
-	while (hostile_now_ms() < end) {
+	while (clock_ms() < end) {
 		while ((slot = hostile_free_slot(&run->guest)) >= 0)
 			send_something(run, slot);
 		/* What waits behind others is still served: some answer comes. */
@@ -401,9 +402,9 @@ static void attack(struct run *run, uint64_t seconds)
 				 run->answers);
 		while (take_answer(run))
 			;
-		if (hostile_now_ms() >= next_look) {
+		if (clock_ms() >= next_look) {
 			look(run);
-			next_look = hostile_now_ms() + 250;
+			next_look = clock_ms() + 250;
 		}
 	}
 	look(run);
@@ -434,7 +435,7 @@ static void start(struct run *run)
 /* Exit status of the program, which has lost its front end. */
 static int wait_for_exit(struct run *run)
 {
-	int fd = (int)syscall(SYS_pidfd_open, run->device, 0), status;
+	int fd = process_open(run->device), status;
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 
 	assert_true(fd >= 0);
@@ -480,7 +481,7 @@ static void host_stays_whole(void **state)
 		skip();
 	}
 	assert_non_null(getenv("DEVICE"));
-	run.state = from_environment("HOSTILE_SEED", hostile_now_ms() | 1);
+	run.state = from_environment("HOSTILE_SEED", clock_ms() | 1);
 	print_message("HOSTILE_SEED=%" PRIu64 ", %" PRIu64 " s\n", run.state, seconds);
 	run.refs = open("/sys/kernel/debug/page_refs", O_RDONLY | O_CLOEXEC);
 	run.first = look_at_host();

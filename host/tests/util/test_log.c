@@ -16,12 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "tests/util/capture.h"
 #include "util/log.h"
+#include "util/process.h"
 
 #define WAIT_MS 20000
 /* More than any buffer holds. */
@@ -335,7 +335,7 @@ static void the_end_does_not_wait_for_ever(void **state)
 		log_error("one more");
 		_exit(0);
 	}
-	process = (int)syscall(SYS_pidfd_open, pid, 0);
+	process = process_open(pid);
 	wait_readable(process);
 	close(process);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
