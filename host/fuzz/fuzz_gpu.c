@@ -21,16 +21,6 @@
 #define RACE_PAGES 16u
 #define RACE_BYTES (RACE_ENTRIES * RACE_PAGES * GUEST_PAGE)
 
-static const uint32_t capsets[] = { VIRTIO_GPU_CAPSET_LOOPBACK };
-
-static const struct gpu_flavour flavour = {
-	.nr_capsets = ARRAY_SIZE(capsets),
-	.capsets = capsets,
-	.make_stream = stream_make,
-	.max_stream = STREAM_MAX,
-	.touch_stream = stream_touch,
-};
-
 static void run(const struct fuzz_input *input)
 {
 	session_run(input, NULL);
@@ -78,12 +68,12 @@ static void make(struct fuzz_random *random, struct fuzz_maker *maker)
 	else if (fuzz_once_in(random, 5))
 		session_make_event(random, maker);
 	else
-		commands_make(random, maker, OP_COMMAND, &flavour);
+		commands_make(random, maker, OP_COMMAND, &loopback_flavour);
 }
 
 static void touch(struct fuzz_random *random, struct fuzz_record *record, uint8_t *data)
 {
-	session_touch(random, record, data, &flavour);
+	session_touch(random, record, data, &loopback_flavour);
 }
 
 static bool seed(unsigned int nr, struct fuzz_input *input, struct fuzz_maker *maker)
@@ -96,7 +86,7 @@ static bool seed(unsigned int nr, struct fuzz_input *input, struct fuzz_maker *m
 	input->head.config = (uint8_t)nr & 0x3f;
 	input->head.mode = (uint8_t)(nr / 8 & 3);
 	input->head.chaos = nr % 8 == 7 ? (uint8_t)(nr / 8 + 1) : 0;
-	commands_make_world(&random, maker, OP_COMMAND, &flavour);
+	commands_make_world(&random, maker, OP_COMMAND, &loopback_flavour);
 	for (i = 0; i < 6; i++)
 		make(&random, maker);
 	return true;

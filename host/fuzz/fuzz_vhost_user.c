@@ -6,22 +6,9 @@
  * up in the middle of it, and come again.  Whatever they do, all that they gave is
  * given back, and nothing of the guest's is left.
  */
-#include <linux/virtio_gpu_userptr.h>
-#include <virtgpu_loopback.h>
-
 #include "fuzz/fuzz.h"
 #include "fuzz/loopback_stream.h"
 #include "fuzz/session.h"
-
-static const uint32_t capsets[] = { VIRTIO_GPU_CAPSET_LOOPBACK };
-
-static const struct gpu_flavour flavour = {
-	.nr_capsets = ARRAY_SIZE(capsets),
-	.capsets = capsets,
-	.make_stream = stream_make,
-	.max_stream = STREAM_MAX,
-	.touch_stream = stream_touch,
-};
 
 static void run(const struct fuzz_input *input)
 {
@@ -32,7 +19,7 @@ static void make(struct fuzz_random *random, struct fuzz_maker *maker)
 {
 	switch (fuzz_below(random, 8)) {
 	case 0:
-		commands_make(random, maker, OP_COMMAND, &flavour);
+		commands_make(random, maker, OP_COMMAND, &loopback_flavour);
 		break;
 	case 1:
 	case 2:
@@ -46,7 +33,7 @@ static void make(struct fuzz_random *random, struct fuzz_maker *maker)
 
 static void touch(struct fuzz_random *random, struct fuzz_record *record, uint8_t *data)
 {
-	session_touch(random, record, data, &flavour);
+	session_touch(random, record, data, &loopback_flavour);
 }
 
 static bool seed(unsigned int nr, struct fuzz_input *input, struct fuzz_maker *maker)

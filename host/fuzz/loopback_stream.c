@@ -145,3 +145,13 @@ size_t stream_touch(struct fuzz_random *random, uint8_t *data, size_t len, size_
 	}
 	return STREAM_HEAD + nr * STREAM_COMMAND;
 }
+
+static const uint32_t capsets[] = { VIRTIO_GPU_CAPSET_LOOPBACK };
+
+const struct gpu_flavour loopback_flavour = {
+	.nr_capsets = ARRAY_SIZE(capsets),
+	.capsets = capsets,
+	.make_stream = stream_make,
+	.max_stream = STREAM_MAX,
+	.touch_stream = stream_touch,
+};

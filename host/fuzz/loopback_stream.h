@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "fuzz/fuzz.h"
+#include "fuzz/gpu_commands.h"
 
 /* The wire, as <virtgpu_loopback.h> has it. */
 #define STREAM_HEAD 24
@@ -25,5 +26,8 @@ void stream_fill(uint8_t *data, uint32_t op, uint32_t id, uint64_t length);
 /* Change one; returns its new length. */
 size_t stream_touch(struct fuzz_random *random, uint8_t *data, size_t len, size_t max,
 		    uint32_t max_id);
+
+/* A device that has the reference context and nothing else. */
+extern const struct gpu_flavour loopback_flavour;
 
 #endif /* LOOPBACK_STREAM_H */
