@@ -209,6 +209,8 @@ static enum virgl_step reach_worker(struct virgl_context *context, struct virgl_
 	}
 	if (!virgl_has_retired(context, 0, item->barrier))
 		return STEP_BUSY;
+	/* So is what came before it: that is answered first. */
+	virgl_answer_retired(context);
 	context->seen = item->sent;
 	return STEP_DONE;
 }
