@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+#
+# How the runners of guests and hosts count what programs report (TAP); sourced
+# after lib.sh.
+#
+# Invariant: a boot that does not run all its programs and all the tests that they
+# announce, or that ends badly, counts as a failure of its own.
+
+passed=0 failed=0 skipped=0
+
+# add OK BAD SKIPPED
+add() {
+	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+}
+
+# count_tap NAME LOGS STATUS PROGRAMS WHO: adds what LOGS/tap.log says of the boot
+# NAME, in which so many PROGRAMS were to announce their tests (0: any number) and
+# which ended with STATUS; else WHO failed, and LOGS/errors.log says why.
+count_tap() {
+	local name=$1 logs=$2 status=$3 programs=$4 who=$5 planned plans ok bad skip
+
+	planned=$(awk -F'[. ]+' '/^1\.\.[0-9]+/ { n += $2 } END { print n + 0 }' "$logs/tap.log")
+	plans=$(grep -cE '^1\.\.[0-9]+' "$logs/tap.log" || true)
+	skip=$(grep -cE '^ok .*# SKIP' "$logs/tap.log" || true)
+	ok=$(grep -cE '^ok ' "$logs/tap.log" || true)
+	bad=$(grep -cE '^not ok ' "$logs/tap.log" || true)
+	if [ "$((ok + bad))" -lt "$planned" ] || [ "$planned" -eq 0 ]; then
+		printf 'not ok - %s: only %d of %d tests were run\n' "$name" $((ok + bad)) "$planned"
+		bad=$((bad + 1))
+	fi
+	if [ "$plans" -lt "$programs" ]; then
+		printf 'not ok - %s: only %d of %d programs were run\n' "$name" "$plans" "$programs"
+		bad=$((bad + 1))
+	fi
+	if [ "$status" -ne 0 ]; then
+		printf 'not ok - %s: %s failed (status %d)\n' "$name" "$who" "$status"
+		bad=$((bad + 1))
+		head -n 60 "$logs/errors.log"
+	fi
+	if [ "$bad" -gt 0 ]; then
+		grep -E '^# .*[^ ]' "$logs/tap.log" | grep -vE '^#  (RUN|  *OK) ' | tail -n 60 || true
+		printf '# logs of this boot: %s\n' "$logs"
+	fi
+	add $((ok - skip)) "$bad" "$skip"
+}
