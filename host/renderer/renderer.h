@@ -134,18 +134,36 @@ struct renderer_host {
 };
 
 /**
+ * struct native_limits - what guests may have of a GPU in native contexts; 0: a default
+ * @bytes: of buffers that they make, in all contexts; what the GPU can reach, twice
+ * @buffers: number of these
+ * @va_mappings: ranges of the GPU's address spaces that are mapped
+ * @jobs: that were submitted and are not over
+ */
+struct native_limits {
+	uint64_t bytes;
+	uint32_t buffers;
+	uint32_t va_mappings;
+	uint32_t jobs;
+};
+
+/**
  * struct renderer_config - from the command line
  * @allow_inject: see struct gpu_config
  * @gm: guest memory
  * @udmabuf: makes the dma-bufs of userptr resources, which are their views
  *	(backing.view); NULL without --virgl
  * @grace_ms: how long a context may keep memory that the guest wants back
+ * @render_node: path of the GPU for native contexts; NULL: the first that is fit
+ * @native: what they may have of it
  */
 struct renderer_config {
 	bool allow_inject;
 	struct guest_memory *gm;
 	struct udmabuf *udmabuf;
 	unsigned int grace_ms;
+	const char *render_node;
+	struct native_limits native;
 };
 
 /**
@@ -226,6 +244,9 @@ struct renderer_ops {
 extern const struct renderer_ops renderer_loopback;
 #ifdef HAVE_VIRGLRENDERER
 extern const struct renderer_ops renderer_virgl;
+#endif
+#ifdef HAVE_AMDGPU
+extern const struct renderer_ops renderer_amdgpu;
 #endif
 
 #endif /* RENDERER_H */
