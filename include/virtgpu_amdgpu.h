@@ -203,7 +203,7 @@ struct amdvgpu_chunk {
  * @ctx_id: of CREATE_CTX
  * @num_chunks: AMDVGPU_MAX_CHUNKS at most
  * @pad: 0
- * @ring_idx: the ring of the context that SUBMIT_3D is on
+ * @ring_idx: the ring of the context whose fences wait for the job; not 0
  * @chunks: that many, and what they have
  */
 struct amdvgpu_cs_submit {

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: MIT
+/*
+ * amd_attach: what is attached to a context, and when the context has let go of it
+ *
+ * A userptr resource becomes a GEM object at once, so that the guest hears of an error;
+ * streams can name it when the context's thread gets there, which keeps everything in
+ * the order in which the guest asked for it.
+ *
+ * When is its memory the guest's own again?  The thread closes the GEM object, and the
+ * kernel takes it out of the GPU's address space behind the jobs that run, and before
+ * any that is submitted later.  So when all jobs are over that were submitted before
+ * that, no job of this context can reach it.  Then the hold ends.  For a dma-buf that
+ * would not have to be counted (the kernel has the same fences in its reservation
+ * object, see udmabuf_alone.c), for a range of our address space nobody else does.
+ *
+ * Invariants: an id is in one hold that is attached at most.  A hold is freed when it is
+ * closed and its jobs are over.
+ *
+ * Threads: the device's.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <linux/virtio_gpu.h>
+
+#include "memory/backing.h"
+#include "memory/udmabuf.h"
+#include "memory/view.h"
+#include "memory/view_stitch.h"
+#include "renderer/amdgpu/amd_internal.h"
+#include "util/log.h"
+
+static struct amd_hold *find_attached(struct amd_context *context, uint32_t id)
+{
+	struct amd_hold *hold;
+
+	LIST_FOREACH(hold, &context->holds, link)
+		if (hold->id == id && hold->attached)
+			return hold;
+	return NULL;
+}
+
+/* A hold and its ATTACH item. */
+static int hold_new(struct amd_context *context, uint32_t id, struct amd_hold **out,
+		    struct amd_item **attach)
+{
+	struct amd_hold *hold = calloc(1, sizeof(*hold));
+
+	*attach = amd_item_new(context, AMD_ATTACH, 0);
+	if (hold)
+		hold->detach = amd_item_new(context, AMD_DETACH, 0);
+	if (!hold || !*attach || !hold->detach) {
+		amd_item_free(*attach);
+		if (hold)
+			amd_item_free(hold->detach);
+		free(hold);
+		return -ENOMEM;
+	}
+	hold->id = id;
+	hold->attached = true;
+	hold->detach->id = id;
+	hold->detach->hold = hold;
+	(*attach)->id = id;
+	(*attach)->hold = hold;
+	*out = hold;
+	return 0;
+}
+
+static void hold_free(struct amd_hold *hold)
+{
+	amd_item_free(hold->detach);
+	if (hold->object && !--hold->object->holds)
+		amd_object_free(hold->object);
+	if (hold->view)
+		stitch_view_put(hold->view);
+	free(hold);
+}
+
+static void stop_waiting(struct amd_hold *hold)
+{
+	if (hold->attach)
+		LIST_REMOVE(hold, wait_link);
+	hold->attach = NULL;
+}
+
+/* From now on streams can name it, behind those that are queued. */
+static int begin(struct amd_context *context, struct amd_hold *hold, struct amd_item *attach)
+{
+	LIST_INSERT_HEAD(&context->holds, hold, link);
+	if (amd_enqueue(attach))
+		return 0;
+	amd_item_free(attach);
+	stop_waiting(hold);
+	/* The thread closes, or has closed, all that it knows of. */
+	if (hold->object)
+		(void)amd_object_unref(hold->object);
+	hold->attached = false;
+	hold->closed = context->ended;
+	amd_holds_check(context);
+	return -ENODEV;
+}
+
+/**
+ * amd_attached() - a context's thread is done with an attach
+ * @item: AMD_ATTACH; is gone
+ */
+void amd_attached(struct amd_item *item)
+{
+	/* It need not have waited to the end, if its context ends. */
+	if (item->hold->attach == item)
+		stop_waiting(item->hold);
+	amd_item_free(item);
+}
+
+/* It was attached before, and the context's thread has not let go of it yet. */
+static struct amd_object *find_object(struct amd_context *context, uint32_t id)
+{
+	struct amd_hold *hold;
+
+	LIST_FOREACH(hold, &context->holds, link)
+		if (hold->id == id && hold->userptr && !hold->closed && hold->object &&
+		    amd_object_get(hold->object))
+			return hold->object;
+	return NULL;
+}
+
+static int import_view(struct amd_context *context, const struct udmabuf_view *view,
+		       struct amd_object **out)
+{
+	int fd = udmabuf_view_dup(view), err;
+
+	if (fd < 0)
+		return fd;
+	err = amd_object_import(context, fd, out);
+	close(fd);
+	return err;
+}
+
+static int make_object(struct amd_context *context, struct backing *backing,
+		       struct amd_object **out)
+{
+	struct stitch_view *stitch = memory_view_stitch(backing->view);
+	int err;
+
+	*out = find_object(context, backing->id);
+	if (*out)
+		return 0;
+	if (stitch)
+		err = amd_object_userptr(context, stitch, out);
+	else
+		err = import_view(context, memory_view_udmabuf(backing->view), out);
+	if (err)
+		return err;
+	(*out)->guest = true;
+	(*out)->readonly = backing->readonly;
+	return 0;
+}
+
+/* Guest blobs have no view: they are attached, and no use to a GPU. */
+static bool has_no_view(const struct backing *backing)
+{
+	return !backing->view;
+}
+
+/**
+ * amd_attach() - see struct renderer_ops
+ * @base: the context
+ * @backing: a resource of guest memory
+ *
+ * Return: 0 or a negative errno.
+ */
+int amd_attach(struct renderer_context *base, struct backing *backing)
+{
+	struct amd_context *context = (struct amd_context *)base;
+	struct amd_item *attach;
+	struct amd_hold *hold;
+	int err;
+
+	if (has_no_view(backing))
+		return 0;
+	if (context->lost)
+		return -ENODEV;
+	err = hold_new(context, backing->id, &hold, &attach);
+	if (err)
+		return err;
+	hold->userptr = true;
+	err = make_object(context, backing, &hold->object);
+	if (err) {
+		log_error("context %u (%s): resource %u cannot be given to the GPU: %s", base->id,
+			  context->name, backing->id, strerror(-err));
+		amd_item_free(attach);
+		hold_free(hold);
+		return err;
+	}
+	hold->object->holds++;
+	hold->view = memory_view_stitch(backing->view);
+	if (hold->view)
+		stitch_view_get(hold->view);
+	attach->object = hold->object;
+	return begin(context, hold, attach);
+}
+
+static void detach(struct amd_context *context, uint32_t id)
+{
+	struct amd_hold *hold = find_attached(context, id);
+	struct amd_item *item;
+
+	if (!hold)
+		return;
+	hold->attached = false;
+	/* What it waits for is no use to it any more. */
+	item = hold->attach;
+	stop_waiting(hold);
+	if (item)
+		amd_unblock(item, -1);
+	item = hold->detach;
+	hold->detach = NULL;
+	if (!amd_enqueue(item)) {
+		amd_item_free(item);
+		hold->closed = context->ended;
+		amd_holds_check(context);
+	}
+}
+
+/**
+ * amd_detach() - see struct renderer_ops
+ * @base: the context
+ * @backing: of the resource
+ */
+void amd_detach(struct renderer_context *base, struct backing *backing)
+{
+	detach((struct amd_context *)base, backing->id);
+}
+
+/* Another context's: 0, and the item has its dma-buf or is blocked until there is one. */
+static int share(struct amd_blob *blob, struct amd_hold *hold, struct amd_item *attach)
+{
+	if (!(blob->flags & VIRTIO_GPU_BLOB_FLAG_USE_SHAREABLE) || !blob->blob_id)
+		return -EACCES;
+	if (!blob->made) {
+		attach->blocked = true;
+		hold->attach = attach;
+		LIST_INSERT_HEAD(&blob->waiting, hold, wait_link);
+		return 0;
+	}
+	attach->fd = fcntl(blob->fd, F_DUPFD_CLOEXEC, 0);
+	return attach->fd < 0 ? -errno : 0;
+}
+
+/**
+ * amd_blob_attach() - see struct renderer_ops
+ * @base: the context
+ * @id: of the blob
+ *
+ * Return: 0 or a negative errno.
+ */
+int amd_blob_attach(struct renderer_context *base, uint32_t id)
+{
+	struct amd_context *context = (struct amd_context *)base;
+	struct amd_blob *blob = id_table_find(&context->renderer->blobs, id);
+	struct amd_item *attach;
+	struct amd_hold *hold;
+	int err;
+
+	if (!blob)
+		return -ENOENT;
+	if (context->lost)
+		return -ENODEV;
+	err = hold_new(context, id, &hold, &attach);
+	if (err)
+		return err;
+	attach->own = blob->context == context;
+	if (!attach->own)
+		err = share(blob, hold, attach);
+	if (err) {
+		amd_item_free(attach);
+		hold_free(hold);
+		return err;
+	}
+	return begin(context, hold, attach);
+}
+
+/**
+ * amd_blob_detach() - see struct renderer_ops
+ * @base: the context
+ * @id: of the blob
+ */
+void amd_blob_detach(struct renderer_context *base, uint32_t id)
+{
+	detach((struct amd_context *)base, id);
+}
+
+/**
+ * amd_holds_check() - free what is not held any more
+ * @context: whose
+ */
+void amd_holds_check(struct amd_context *context)
+{
+	struct amd_hold *hold, *next;
+
+	for (hold = LIST_FIRST(&context->holds); hold; hold = next) {
+		next = LIST_NEXT(hold, link);
+		if (!hold->closed || !amd_jobs_over(context, hold->jobs))
+			continue;
+		LIST_REMOVE(hold, link);
+		hold_free(hold);
+	}
+}
+
+/**
+ * amd_holds_close() - the context has ended
+ * @context: it
+ */
+void amd_holds_close(struct amd_context *context)
+{
+	struct amd_hold *hold;
+
+	LIST_FOREACH(hold, &context->holds, link) {
+		hold->attached = false;
+		hold->closed = true;
+		hold->jobs = UINT64_MAX;
+		stop_waiting(hold);
+	}
+}
+
+static bool holds(const struct amd_context *context, uint32_t id)
+{
+	const struct amd_hold *hold;
+
+	LIST_FOREACH(hold, &context->holds, link)
+		if (hold->userptr && hold->id == id)
+			return true;
+	return false;
+}
+
+/**
+ * amd_evict() - see struct renderer_ops
+ * @renderer: it
+ * @backing: what is to be let go
+ * @force: there is nothing more that could be done: the GPU is the kernel's
+ */
+void amd_evict(struct renderer *renderer, struct backing *backing, bool force)
+{
+	struct amd_context *context;
+
+	(void)force;
+	LIST_FOREACH(context, &renderer->contexts, link)
+		if (holds(context, backing->id))
+			amd_context_end(context, true);
+}
