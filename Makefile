@@ -126,7 +126,8 @@ demo-venus: venus
 
 ## test: check and every test layer; the last line is the sum of all
 test: deps
-	+$(Q)QUICK=$(if $(FULL),,1) MAKE='$(MAKE)' scripts/run-tests check test-kunit test-host test-lib test-fuzz test-uml test-qemu test-venus test-amdgpu
+	+$(Q)QUICK=$(if $(FULL),,1) MAKE='$(MAKE)' scripts/run-tests \
+		test-qemu test-amdgpu -- check test-kunit test-host test-lib test-fuzz test-uml test-venus
 
 ## test-full: clean first, then test, all of it and longer, and test-mutants
 test-full: export USERPTR_STRESS := $(or $(USERPTR_STRESS),120)
@@ -169,7 +170,7 @@ fuzz: $(call built,deps)
 	+$(Q)MAKE='$(MAKE)' scripts/fuzz
 
 ## test-fuzz: the same; half an hour a target in test-full
-test-fuzz: export T := $(or $(T),$(if $(QUICK),60,1800))
+test-fuzz: export T := $(or $(T),$(if $(QUICK),15,1800))
 test-fuzz: fuzz
 
 ## coverage: lines of host/ that unit tests and fuzz inputs reach; fails below MIN percent
