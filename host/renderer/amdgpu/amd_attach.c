@@ -13,8 +13,8 @@
  * would not have to be counted (the kernel has the same fences in its reservation
  * object, see udmabuf_alone.c), for a range of our address space nobody else does.
  *
- * Invariants: an id is in one hold that is attached at most.  A hold is freed when it is
- * closed and its jobs are over.
+ * Invariants: a hold is in the table of what is attached, or in the list of what ends.
+ * It is freed when it is closed and its jobs are over.
  *
  * Threads: the device's.
  */
@@ -33,16 +33,6 @@
 #include "renderer/amdgpu/amd_internal.h"
 #include "util/log.h"
 
-static struct amd_hold *find_attached(struct amd_context *context, uint32_t id)
-{
-	struct amd_hold *hold;
-
-	LIST_FOREACH(hold, &context->holds, link)
-		if (hold->id == id && hold->attached)
-			return hold;
-	return NULL;
-}
-
 /* A hold and its ATTACH item. */
 static int hold_new(struct amd_context *context, uint32_t id, struct amd_hold **out,
 		    struct amd_item **attach)
@@ -60,7 +50,6 @@ static int hold_new(struct amd_context *context, uint32_t id, struct amd_hold **
 		return -ENOMEM;
 	}
 	hold->id = id;
-	hold->attached = true;
 	hold->detach->id = id;
 	hold->detach->hold = hold;
 	(*attach)->id = id;
@@ -89,18 +78,21 @@ static void stop_waiting(struct amd_hold *hold)
 /* From now on streams can name it, behind those that are queued. */
 static int begin(struct amd_context *context, struct amd_hold *hold, struct amd_item *attach)
 {
-	LIST_INSERT_HEAD(&context->holds, hold, link);
-	if (amd_enqueue(attach))
+	int err = id_table_insert(&context->attached, hold->id, hold);
+
+	if (!err && amd_enqueue(attach))
 		return 0;
+	if (!err) {
+		id_table_remove(&context->attached, hold->id);
+		err = -ENODEV;
+	}
 	amd_item_free(attach);
 	stop_waiting(hold);
-	/* The thread closes, or has closed, all that it knows of. */
+	/* The thread does not know of it. */
 	if (hold->object)
 		(void)amd_object_unref(hold->object);
-	hold->attached = false;
-	hold->closed = context->ended;
-	amd_holds_check(context);
-	return -ENODEV;
+	hold_free(hold);
+	return err;
 }
 
 /**
@@ -120,7 +112,7 @@ static struct amd_object *find_object(struct amd_context *context, uint32_t id)
 {
 	struct amd_hold *hold;
 
-	LIST_FOREACH(hold, &context->holds, link)
+	LIST_FOREACH(hold, &context->ending, link)
 		if (hold->id == id && hold->userptr && !hold->closed && hold->object &&
 		    amd_object_get(hold->object))
 			return hold->object;
@@ -205,12 +197,12 @@ int amd_attach(struct renderer_context *base, struct backing *backing)
 
 static void detach(struct amd_context *context, uint32_t id)
 {
-	struct amd_hold *hold = find_attached(context, id);
+	struct amd_hold *hold = id_table_remove(&context->attached, id);
 	struct amd_item *item;
 
 	if (!hold)
 		return;
-	hold->attached = false;
+	LIST_INSERT_HEAD(&context->ending, hold, link);
 	/* What it waits for is no use to it any more. */
 	item = hold->attach;
 	stop_waiting(hold);
@@ -301,7 +293,7 @@ void amd_holds_check(struct amd_context *context)
 {
 	struct amd_hold *hold, *next;
 
-	for (hold = LIST_FIRST(&context->holds); hold; hold = next) {
+	for (hold = LIST_FIRST(&context->ending); hold; hold = next) {
 		next = LIST_NEXT(hold, link);
 		if (!hold->closed || !amd_jobs_over(context, hold->jobs))
 			continue;
@@ -317,20 +309,39 @@ void amd_holds_check(struct amd_context *context)
 void amd_holds_close(struct amd_context *context)
 {
 	struct amd_hold *hold;
+	size_t i;
 
-	LIST_FOREACH(hold, &context->holds, link) {
-		hold->attached = false;
+	for (i = 0; i < context->attached.size; i++) {
+		hold = id_table_at(&context->attached, i);
+		if (hold)
+			LIST_INSERT_HEAD(&context->ending, hold, link);
+	}
+	id_table_destroy(&context->attached);
+	LIST_FOREACH(hold, &context->ending, link) {
 		hold->closed = true;
 		hold->jobs = UINT64_MAX;
 		stop_waiting(hold);
 	}
 }
 
+/**
+ * amd_holds_nothing() - whether nothing is attached, or ends
+ * @context: whose
+ *
+ * Return: true if so.
+ */
+bool amd_holds_nothing(const struct amd_context *context)
+{
+	return !context->attached.nr && LIST_EMPTY(&context->ending);
+}
+
 static bool holds(const struct amd_context *context, uint32_t id)
 {
-	const struct amd_hold *hold;
+	const struct amd_hold *hold = id_table_find(&context->attached, id);
 
-	LIST_FOREACH(hold, &context->holds, link)
+	if (hold && hold->userptr)
+		return true;
+	LIST_FOREACH(hold, &context->ending, link)
 		if (hold->userptr && hold->id == id)
 			return true;
 	return false;

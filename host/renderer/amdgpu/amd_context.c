@@ -32,6 +32,8 @@
 
 /* Above this a submission is answered when it was executed, so that a guest slows down. */
 #define QUEUE_BYTES ((size_t)1 << 20)
+/* With those that the guest has destroyed, and whose jobs are not over. */
+#define MAX_CONTEXTS 1024u
 
 /* ---- the context's thread ---- */
 
@@ -309,7 +311,7 @@ static struct amd_context *context_new(struct renderer *renderer, const char *na
 	STAILQ_INIT(&context->queue);
 	STAILQ_INIT(&context->waiting);
 	TAILQ_INIT(&context->jobs);
-	LIST_INIT(&context->holds);
+	LIST_INIT(&context->ending);
 	LIST_INIT(&context->blobs);
 	context->answer = malloc(AMD_MAX_ANSWER);
 	/* For the end, when there may be no memory. */
@@ -335,10 +337,15 @@ static struct amd_context *context_new(struct renderer *renderer, const char *na
 int amd_context_create(struct renderer *renderer, uint32_t capset, const char *name,
 		       struct renderer_context **out)
 {
-	struct amd_context *context = context_new(renderer, name);
+	struct amd_context *context;
 	int err;
 
 	(void)capset;
+	if (renderer->nr_contexts >= MAX_CONTEXTS) {
+		log_error("context (%s): too many are there whose jobs do not end", name);
+		return -EBUSY;
+	}
+	context = context_new(renderer, name);
 	if (!context)
 		return -ENOMEM;
 	err = open_client(context);
@@ -355,6 +362,7 @@ int amd_context_create(struct renderer *renderer, uint32_t capset, const char *n
 		return err;
 	}
 	LIST_INSERT_HEAD(&renderer->contexts, context, link);
+	renderer->nr_contexts++;
 	*out = &context->base;
 	return 0;
 
@@ -411,9 +419,10 @@ void amd_context_destroy(struct renderer *renderer, struct renderer_context *bas
 void amd_context_reap(struct amd_context *context)
 {
 	if (!context->destroyed || !context->ended || !amd_jobs_over(context, UINT64_MAX) ||
-	    !STAILQ_EMPTY(&context->waiting) || !LIST_EMPTY(&context->holds))
+	    !STAILQ_EMPTY(&context->waiting) || !amd_holds_nothing(context))
 		return;
 	LIST_REMOVE(context, link);
+	context->renderer->nr_contexts--;
 	context_free(context);
 }
 
@@ -478,6 +487,7 @@ void amd_item_done(struct amd_item *item)
 	switch (item->kind) {
 	case AMD_STREAM:
 		context->queued -= item->size;
+		context->renderer->queries += item->query.shmem != NULL;
 		STAILQ_INSERT_TAIL(&context->waiting, item, link);
 		amd_waiting_check(context);
 		break;

@@ -28,6 +28,7 @@
 
 #include "renderer/amdgpu/amd_internal.h"
 #include "util/clock.h"
+#include "util/descriptors.h"
 #include "util/log.h"
 #include "util/responses.h"
 
@@ -57,6 +58,16 @@ int amd_job_room(struct amd_context *context)
 	return err;
 }
 
+static bool export_fence(struct amd_context *context, int *fd)
+{
+	if (drmSyncobjExportSyncFile(context->fd, context->syncobj, fd))
+		return false;
+	if (!descriptor_is_reserved(*fd, DESCRIPTORS_FOR_RESOURCES))
+		return true;
+	close(*fd);
+	return false;
+}
+
 /* There is no descriptor for it: it has to be over before anything else is done. */
 static void wait_blind(struct amd_context *context)
 {
@@ -80,7 +91,7 @@ void amd_job_add(struct amd_context *context, struct amd_job *job)
 	job->context = context;
 	job->number = ++context->submitted;
 	atomic_fetch_add(&context->renderer->executed, 1);
-	if (drmSyncobjExportSyncFile(context->fd, context->syncobj, &job->fence)) {
+	if (!export_fence(context, &job->fence)) {
 		wait_blind(context);
 		free(job);
 		return;
@@ -273,6 +284,7 @@ static bool query_is_over(struct amd_item *item)
 			       sizeof(rsp) - sizeof(rsp.rsp));
 	amd_shmem_put(query->shmem);
 	query->shmem = NULL;
+	item->context->renderer->queries--;
 	return true;
 }
 
@@ -321,7 +333,7 @@ static uint64_t first_deadline(const struct renderer *renderer)
  */
 void amd_set_timer(struct renderer *renderer)
 {
-	uint64_t first = first_deadline(renderer);
+	uint64_t first = renderer->queries ? first_deadline(renderer) : UINT64_MAX;
 	struct itimerspec when = { 0 };
 
 	if (first == renderer->armed)

@@ -254,22 +254,20 @@ STAILQ_HEAD(amd_item_list, amd_item);
 
 /**
  * struct amd_hold - a resource that is, or was, attached to a context
- * @link: in the context's list
+ * @link: in the context's list of those that end
  * @id: of the resource
- * @attached: it is now
  * @closed: the context's thread has let go of it
  * @jobs: numbers up to this one may still use it, once it is @closed
  * @object: a userptr resource's; only good while not @closed
  * @view: the address range that it was made of, or NULL
  * @userptr: it is a userptr resource, which the guest wants back some day
- * @detach: so that to detach cannot fail; in use while neither @attached nor @closed
+ * @detach: so that to detach cannot fail; NULL: it is in use
  * @wait_link: in the list of the blob that it waits for
  * @attach: blocked until that is made, or NULL
  */
 struct amd_hold {
 	LIST_ENTRY(amd_hold) link;
 	uint32_t id;
-	bool attached;
 	bool closed;
 	uint64_t jobs;
 	struct amd_object *object;
@@ -331,7 +329,8 @@ struct amd_job {
  * @destroyed: by the guest; freed when all is over
  * @queued: bytes of streams in the queue
  * @waiting: STREAM items that are executed and not over
- * @holds: struct amd_hold
+ * @attached: resource id to struct amd_hold
+ * @ending: struct amd_hold that are not attached any more
  * @blobs: of this context
  *
  * Of the context's thread:
@@ -367,7 +366,8 @@ struct amd_context {
 	bool destroyed;
 	size_t queued;
 	struct amd_item_list waiting;
-	LIST_HEAD(, amd_hold) holds;
+	struct id_table attached;
+	LIST_HEAD(, amd_hold) ending;
 	LIST_HEAD(, amd_blob) blobs;
 
 	struct id_table objects;
@@ -424,6 +424,8 @@ struct amd_blob {
  * @host: the device
  * @node: the card
  * @contexts: that are not freed
+ * @nr_contexts: of @contexts
+ * @queries: in struct amd_context.waiting, that have a deadline
  * @blobs: id to struct amd_blob
  * @epoll: of @event, @timer, and fences of jobs
  * @event: readable when @done has something
@@ -441,6 +443,8 @@ struct renderer {
 	struct renderer_host host;
 	struct amd_node node;
 	LIST_HEAD(, amd_context) contexts;
+	unsigned int nr_contexts;
+	unsigned int queries;
 	struct id_table blobs;
 	int epoll;
 	int event;
@@ -488,6 +492,8 @@ void amd_blob_detach(struct renderer_context *base, uint32_t id);
 void amd_evict(struct renderer *renderer, struct backing *backing, bool force);
 /* The context's thread has let streams name it, or could not. */
 void amd_attached(struct amd_item *item);
+/* Whether it has nothing attached, and nothing that ends. */
+bool amd_holds_nothing(const struct amd_context *context);
 /* Forget what nobody uses any more. */
 void amd_holds_check(struct amd_context *context);
 /* The context's thread has ended: nothing is attached. */

@@ -120,7 +120,7 @@ static bool is_over(struct renderer *renderer)
 
 	LIST_FOREACH(context, &renderer->contexts, link)
 		if (!context->ended || !STAILQ_EMPTY(&context->waiting) ||
-		    !LIST_EMPTY(&context->holds) || !amd_jobs_over(context, UINT64_MAX))
+		    !amd_holds_nothing(context) || !amd_jobs_over(context, UINT64_MAX))
 			return false;
 	return true;
 }
