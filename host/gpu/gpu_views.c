@@ -40,7 +40,7 @@ static uint32_t view_extend(void *opaque, const struct backing *backing, void **
 	return ret;
 }
 
-static void view_made(void *cookie, struct udmabuf_view *view, uint32_t response)
+static void view_made(void *cookie, struct memory_view *view, uint32_t response)
 {
 	userptr_view_made(cookie, view, response);
 }
@@ -52,11 +52,11 @@ static uint32_t view_create(void *opaque, struct userptr *userptr, void *draft, 
 	struct udmabuf_view *made = NULL;
 	uint32_t ret;
 
-	_Static_assert(USERPTR_LATER == UDMABUF_LATER, "one is handed on as the other");
+	_Static_assert(USERPTR_LATER == MEMORY_VIEW_LATER, "one is handed on as the other");
 	if (backing->readonly)
 		return OK;
 	ret = udmabuf_view_create(dev->udmabuf, backing, draft, view_made, userptr, &made);
-	*view = made;
+	*view = udmabuf_view_base(made);
 	return ret;
 }
 

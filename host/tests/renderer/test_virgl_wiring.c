@@ -54,7 +54,7 @@ static void views_are_made_later(void **state)
 	assert_int_equal(answers[0]->order, 0);
 	assert_int_equal(do_attach(bench, 1, 5), ERR_RESOURCE);
 	st.views++;
-	st.made(st.made_cookie, (struct udmabuf_view *)&st.views, OK);
+	st.made(st.made_cookie, (struct memory_view *)&st.views, OK);
 	assert_int_equal(answer_type(answers[0]), OK);
 	assert_int_equal(do_attach(bench, 1, 5), OK);
 	assert_int_equal(do_destroy(bench, 5), OK);

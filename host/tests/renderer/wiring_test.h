@@ -60,7 +60,7 @@ static struct standing {
 	uint32_t draft_answer;
 	uint32_t view_answer;
 	bool later;
-	udmabuf_made *made;
+	memory_view_made *made;
 	void *made_cookie;
 	int drafts;
 	unsigned int extended;
@@ -135,7 +135,7 @@ void udmabuf_draft_free(struct udmabuf_draft *draft)
 }
 
 uint32_t udmabuf_view_create(struct udmabuf *udmabuf, const struct backing *backing,
-			     struct udmabuf_draft *draft, udmabuf_made *made, void *cookie,
+			     struct udmabuf_draft *draft, memory_view_made *made, void *cookie,
 			     struct udmabuf_view **out)
 {
 	(void)udmabuf;
@@ -148,7 +148,7 @@ uint32_t udmabuf_view_create(struct udmabuf *udmabuf, const struct backing *back
 	st.drafts--;
 	*out = (struct udmabuf_view *)&st.views;
 	if (st.later)
-		return UDMABUF_LATER;
+		return MEMORY_VIEW_LATER;
 	st.views++;
 	return OK;
 }
@@ -193,7 +193,7 @@ void release_free(struct release *release)
 	st.released--;
 }
 
-bool release_begin(struct release *release, struct backing *backing, struct udmabuf_view *view,
+bool release_begin(struct release *release, struct backing *backing, struct memory_view *view,
 		   void *cookie)
 {
 	(void)release;
@@ -208,7 +208,7 @@ bool release_begin(struct release *release, struct backing *backing, struct udma
 	return !st.waits;
 }
 
-void release_now(struct release *release, struct backing *backing, struct udmabuf_view *view)
+void release_now(struct release *release, struct backing *backing, struct memory_view *view)
 {
 	(void)release;
 	(void)backing;
