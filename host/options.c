@@ -48,6 +48,9 @@ enum option_id {
 	OPT_RESET_TIMEOUT,
 	OPT_LOOPBACK,
 	OPT_VIRGL,
+	OPT_NATIVE_CONTEXT,
+	OPT_RENDER_NODE,
+	OPT_AMDGPU_USERPTR,
 	OPT_HOST_VISIBLE,
 	OPT_GRACE,
 	OPT_NO_USERPTR,
@@ -64,9 +67,14 @@ enum option_id {
 	OPT_MAX_KERNEL_BYTES,
 	OPT_MAX_RESOURCES,
 	OPT_MAX_PAGE_USES,
+	OPT_MAX_MAPPINGS,
 	OPT_MAX_BLOBS,
 	OPT_MAX_CONTEXTS,
 	OPT_MAX_ATTACHMENTS,
+	OPT_MAX_GPU_BYTES,
+	OPT_MAX_GPU_BUFFERS,
+	OPT_MAX_VA_MAPPINGS,
+	OPT_MAX_JOBS,
 	OPT_RENDER_SERVER,
 	OPT_SANDBOX,
 	OPT_VERBOSE,
@@ -82,6 +90,9 @@ static const struct option long_options[] = {
 	{ "reset-timeout", required_argument, NULL, OPT_RESET_TIMEOUT },
 	{ "loopback", no_argument, NULL, OPT_LOOPBACK },
 	{ "virgl", no_argument, NULL, OPT_VIRGL },
+	{ "native-context", required_argument, NULL, OPT_NATIVE_CONTEXT },
+	{ "render-node", required_argument, NULL, OPT_RENDER_NODE },
+	{ "amdgpu-userptr", required_argument, NULL, OPT_AMDGPU_USERPTR },
 	{ "host-visible", required_argument, NULL, OPT_HOST_VISIBLE },
 	{ "grace", required_argument, NULL, OPT_GRACE },
 	{ "no-userptr", no_argument, NULL, OPT_NO_USERPTR },
@@ -98,9 +109,14 @@ static const struct option long_options[] = {
 	{ "max-kernel-bytes", required_argument, NULL, OPT_MAX_KERNEL_BYTES },
 	{ "max-resources", required_argument, NULL, OPT_MAX_RESOURCES },
 	{ "max-page-uses", required_argument, NULL, OPT_MAX_PAGE_USES },
+	{ "max-mappings", required_argument, NULL, OPT_MAX_MAPPINGS },
 	{ "max-blobs", required_argument, NULL, OPT_MAX_BLOBS },
 	{ "max-contexts", required_argument, NULL, OPT_MAX_CONTEXTS },
 	{ "max-attachments", required_argument, NULL, OPT_MAX_ATTACHMENTS },
+	{ "max-gpu-bytes", required_argument, NULL, OPT_MAX_GPU_BYTES },
+	{ "max-gpu-buffers", required_argument, NULL, OPT_MAX_GPU_BUFFERS },
+	{ "max-va-mappings", required_argument, NULL, OPT_MAX_VA_MAPPINGS },
+	{ "max-jobs", required_argument, NULL, OPT_MAX_JOBS },
 	{ "render-server", required_argument, NULL, OPT_RENDER_SERVER },
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
@@ -111,7 +127,7 @@ static const struct option long_options[] = {
 
 static const char help_text[] =
 	"Usage: " PROGRAM_NAME " --socket PATH | --fd N\n"
-	"       --virgl | --loopback [OPTION]...\n"
+	"       --virgl | --render-node PATH | --loopback [OPTION]...\n"
 	"A vhost-user virtio-gpu device with userptr blob resources.\n"
 	"\n"
 	"The VMM's connection, one of:\n"
@@ -126,15 +142,32 @@ static const char help_text[] =
 	"                          the guest's memory is let go of, before it is hung up\n"
 	"                          on; 0 is for ever (default 30)\n"
 	"\n"
-	"What is offered to the guest, at least one of the first two:\n"
+	"What is offered to the guest, at least one of the first three, or\n"
+	"--native-context=amdgpu:\n"
 	"  --virgl                 offer the contexts of libvirglrenderer: Venus, and DRM\n"
 	"                          native contexts if the library has them.  Userptr\n"
 	"                          resources are offered then if there is /dev/udmabuf\n"
+	"  --render-node PATH      offer amdgpu native contexts on that GPU (default with\n"
+	"                          --virgl: the first that is an amdgpu)\n"
 	"  --loopback              offer the reference context, in which the CPU plays\n"
 	"                          the GPU\n"
+	"  --native-context WHOSE  auto (default): amdgpu native contexts of this program\n"
+	"                          where it was built with libdrm_amdgpu, and --virgl or\n"
+	"                          --render-node is given, and an amdgpu is there;\n"
+	"                          else those that libvirglrenderer has.\n"
+	"                          amdgpu: the same, but without them it does not start.\n"
+	"                          virgl: those of libvirglrenderer, whose versions up to\n"
+	"                          1.3.0 have bugs there that a guest can reach.\n"
+	"                          off: none\n"
+	"  --amdgpu-userptr HOW    how amdgpu contexts of this program reach userptr\n"
+	"                          resources.  userptr: as addresses, which pins nothing\n"
+	"                          on the host, not with --virgl; dmabuf: as dma-bufs of\n"
+	"                          /dev/udmabuf; auto (default): as addresses if there are\n"
+	"                          mappings left, else as dma-bufs, which with --virgl all\n"
+	"                          are that may be written to\n"
 	"  --host-visible SIZE     bytes of the region in which the guest sees memory of\n"
 	"                          the host, whole pages; K, M or G may follow, 0 is\n"
-	"                          none (default 256M with --virgl, else 0)\n"
+	"                          none (default 256M with contexts of a GPU, else 0)\n"
 	"  --no-userptr            do not offer userptr resources\n"
 	"  --no-rdonly             do not accept read-only userptr resources\n"
 	"\n"
@@ -157,10 +190,19 @@ static const char help_text[] =
 	"                          guest's RAM, at least 1024 and at most 65536)\n"
 	"  --max-page-uses N       dma-bufs that one page may be in, at most 4096 (default\n"
 	"                          1024)\n"
+	"  --max-mappings N        mappings of this process by resources that a GPU reaches\n"
+	"                          as addresses, one for each piece and one for each\n"
+	"                          resource (default three quarters of vm.max_map_count)\n"
 	"  --max-blobs N           blobs (default 65536)\n"
 	"  --max-contexts N        contexts (default 256, libvirglrenderer has no more)\n"
 	"  --max-attachments N     resources attached to contexts; one context may have a\n"
 	"                          quarter of them (default 262144)\n"
+	"  --max-gpu-bytes N       bytes of buffers in amdgpu native contexts, of any kind\n"
+	"                          of memory; K, M or G may follow (default twice what the\n"
+	"                          GPU has and can reach)\n"
+	"  --max-gpu-buffers N     number of these\n"
+	"  --max-va-mappings N     ranges of the GPU's address spaces that are mapped\n"
+	"  --max-jobs N            jobs that were submitted to a GPU and are not over\n"
 	"\n"
 	"Running:\n"
 	"  --render-server PATH    the program that libvirglrenderer's Venus contexts live\n"
@@ -250,6 +292,37 @@ static int parse_u32(const char *option, const char *text, uint32_t max, uint32_
 	return err;
 }
 
+/* The place of @text in the @nr @words, or a negative number, and that was said. */
+static int parse_word(const char *option, const char *text, const char *const words[], int nr)
+{
+	char must_be[96] = "must be ";
+	int i;
+
+	for (i = 0; i < nr; i++) {
+		if (!strcmp(text, words[i]))
+			return i;
+		strcat(must_be, words[i]);
+		strcat(must_be, i < nr - 2 ? ", " : i == nr - 2 ? " or " : "");
+	}
+	usage_error(must_be, option, text);
+	return -1;
+}
+
+static int parse_native_limit(struct native_limits *limits, int id, const char *name,
+			      const char *text)
+{
+	switch (id) {
+	case OPT_MAX_GPU_BYTES:
+		return parse_number(name, text, 4096, UINT64_MAX, true, &limits->bytes);
+	case OPT_MAX_GPU_BUFFERS:
+		return parse_u32(name, text, UINT32_MAX, &limits->buffers);
+	case OPT_MAX_VA_MAPPINGS:
+		return parse_u32(name, text, UINT32_MAX, &limits->va_mappings);
+	default:
+		return parse_u32(name, text, UINT32_MAX, &limits->jobs);
+	}
+}
+
 static int parse_limit(struct gpu_limits *limits, int id, const char *name, const char *text)
 {
 	switch (id) {
@@ -271,6 +344,9 @@ static int parse_limit(struct gpu_limits *limits, int id, const char *name, cons
 		return parse_u32(name, text, UINT32_MAX, &limits->memory.resources);
 	case OPT_MAX_PAGE_USES:
 		return parse_u32(name, text, PAGE_USES_MAX, &limits->memory.page_uses);
+	case OPT_MAX_MAPPINGS:
+		/* The smallest resource takes two. */
+		return parse_number(name, text, 2, UINT64_MAX, false, &limits->memory.mappings);
 	case OPT_MAX_BLOBS:
 		return parse_u32(name, text, UINT32_MAX, &limits->max_blobs);
 	case OPT_MAX_CONTEXTS:
@@ -309,6 +385,37 @@ static int parse_sandbox(struct options *options, const char *name, const char *
 	return 0;
 }
 
+static int parse_native(struct gpu_config *gpu, int id, const char *name, const char *text)
+{
+	static const char *const whose[] = {
+		[GPU_NATIVE_AUTO] = "auto",
+		[GPU_NATIVE_AMDGPU] = "amdgpu",
+		[GPU_NATIVE_VIRGL] = "virgl",
+		[GPU_NATIVE_OFF] = "off",
+	};
+	static const char *const how[] = {
+		[GPU_AMDGPU_AUTO] = "auto",
+		[GPU_AMDGPU_DMABUF] = "dmabuf",
+		[GPU_AMDGPU_USERPTR] = "userptr",
+	};
+	int word;
+
+	if (id == OPT_RENDER_NODE) {
+		if (*text != '/')
+			return usage_error("not an absolute path", name, text);
+		gpu->render_node = text;
+		return 0;
+	}
+	if (id == OPT_NATIVE_CONTEXT) {
+		word = parse_word(name, text, whose, 4);
+		gpu->native_context = (enum gpu_native_context)word;
+	} else {
+		word = parse_word(name, text, how, 3);
+		gpu->amdgpu_userptr = (enum gpu_amdgpu_userptr)word;
+	}
+	return word < 0 ? EXIT_USAGE : 0;
+}
+
 static int parse_mode(const char *option, const char *text, int *to)
 {
 	if (!*text || strlen(text) > 4 || strspn(text, "01234567") != strlen(text))
@@ -336,6 +443,46 @@ static int parse_group(const char *option, const char *text, gid_t *to)
 	return 0;
 }
 
+/* What is offered, and limits. */
+static int parse_gpu_option(struct options *options, int id, const char *name)
+{
+	switch (id) {
+	case OPT_LOOPBACK:
+		options->gpu.loopback = true;
+		return 0;
+	case OPT_VIRGL:
+		options->gpu.virgl = true;
+		return 0;
+	case OPT_NATIVE_CONTEXT:
+	case OPT_RENDER_NODE:
+	case OPT_AMDGPU_USERPTR:
+		return parse_native(&options->gpu, id, name, optarg);
+	case OPT_HOST_VISIBLE:
+		return parse_host_visible(options, name, optarg);
+	case OPT_NO_USERPTR:
+		options->gpu.userptr = false;
+		return 0;
+	case OPT_NO_RDONLY:
+		options->gpu.userptr_rdonly = false;
+		return 0;
+#ifdef DEVICE_TESTING
+	case OPT_ACCESS_PLATFORM:
+		options->gpu.access_platform = true;
+		return 0;
+	case OPT_ALLOW_INJECT:
+		options->gpu.allow_inject = true;
+		return 0;
+#endif
+	case OPT_MAX_GPU_BYTES:
+	case OPT_MAX_GPU_BUFFERS:
+	case OPT_MAX_VA_MAPPINGS:
+	case OPT_MAX_JOBS:
+		return parse_native_limit(&options->gpu.native, id, name, optarg);
+	default:
+		return parse_limit(&options->gpu.limits, id, name, optarg);
+	}
+}
+
 static int parse_option(struct options *options, int id, const char *name)
 {
 	uint64_t value;
@@ -359,33 +506,11 @@ static int parse_option(struct options *options, int id, const char *name)
 		if (!err)
 			options->reset_timeout = (unsigned int)value;
 		return err;
-	case OPT_LOOPBACK:
-		options->gpu.loopback = true;
-		return 0;
-	case OPT_VIRGL:
-		options->gpu.virgl = true;
-		return 0;
-	case OPT_HOST_VISIBLE:
-		return parse_host_visible(options, name, optarg);
 	case OPT_GRACE:
 		err = parse_number(name, optarg, 0, MAX_GRACE_MS, false, &value);
 		if (!err)
 			options->gpu.grace_ms = (unsigned int)value;
 		return err;
-	case OPT_NO_USERPTR:
-		options->gpu.userptr = false;
-		return 0;
-	case OPT_NO_RDONLY:
-		options->gpu.userptr_rdonly = false;
-		return 0;
-#ifdef DEVICE_TESTING
-	case OPT_ACCESS_PLATFORM:
-		options->gpu.access_platform = true;
-		return 0;
-	case OPT_ALLOW_INJECT:
-		options->gpu.allow_inject = true;
-		return 0;
-#endif
 	case OPT_RENDER_SERVER:
 		return parse_render_server(name, optarg);
 	case OPT_SANDBOX:
@@ -394,8 +519,34 @@ static int parse_option(struct options *options, int id, const char *name)
 		options->gpu.verbose = true;
 		return 0;
 	default:
-		return parse_limit(&options->gpu.limits, id, name, optarg);
+		return parse_gpu_option(options, id, name);
 	}
+}
+
+/* Whether our own contexts for amdgpu are asked for by name. */
+static bool names_amdgpu(const struct gpu_config *gpu)
+{
+	return gpu->render_node || gpu->native_context == GPU_NATIVE_AMDGPU;
+}
+
+/* What contradicts itself, or is not in this program; or NULL. */
+static const char *native_error(const struct gpu_config *gpu)
+{
+	if (gpu->native_context == GPU_NATIVE_VIRGL && !gpu->virgl)
+		return "--native-context=virgl is about the contexts of --virgl";
+	if (gpu->render_node &&
+	    (gpu->native_context == GPU_NATIVE_VIRGL || gpu->native_context == GPU_NATIVE_OFF))
+		return "--render-node is for this program's own native contexts, which "
+		       "--native-context does not let be";
+	if (gpu->amdgpu_userptr == GPU_AMDGPU_USERPTR && gpu->virgl)
+		return "--amdgpu-userptr=userptr cannot be had with --virgl, whose contexts need "
+		       "dma-bufs";
+#ifndef HAVE_AMDGPU
+	if (names_amdgpu(gpu))
+		return "--render-node and --native-context=amdgpu: this program was built without "
+		       "libdrm_amdgpu (2.4.121 or newer, with its headers: libdrm-dev)";
+#endif
+	return NULL;
 }
 
 static int check_options(const struct options *options, int argc, char **argv)
@@ -417,8 +568,12 @@ static int check_options(const struct options *options, int argc, char **argv)
 		goto usage;
 	}
 	/* Without contexts a guest can do nothing with what the device offers. */
-	if (!options->gpu.virgl && !options->gpu.loopback) {
-		log_error("at least one of --virgl and --loopback is needed");
+	if (!options->gpu.virgl && !options->gpu.loopback && !names_amdgpu(&options->gpu)) {
+		log_error("at least one of --virgl, --render-node and --loopback is needed");
+		goto usage;
+	}
+	if (native_error(&options->gpu)) {
+		log_error("%s", native_error(&options->gpu));
 		goto usage;
 	}
 #ifndef HAVE_VIRGLRENDERER
@@ -482,7 +637,7 @@ bool options_parse(struct options *options, int argc, char **argv, int *status)
 		}
 	}
 	*status = check_options(options, argc, argv);
-	if (options->gpu.virgl && !options->host_visible)
+	if ((options->gpu.virgl || names_amdgpu(&options->gpu)) && !options->host_visible)
 		options->gpu.host_visible = DEFAULT_HOST_VISIBLE;
 	return !*status;
 }

@@ -2,7 +2,7 @@
 /*
  * gpu_device: the device as a whole, what it is made of and how it ends
  *
- * Its renderers, the dma-bufs of userptr resources, features, configuration space,
+ * Its renderers, the views of userptr resources, features, configuration space,
  * reset and statistics.  The commands are elsewhere: gpu_command.c has what all of
  * them share, gpu_info.c, gpu_context.c, gpu_resource.c and gpu_blob.c what each
  * does, and gpu_internal.h what these know of each other.
@@ -28,6 +28,7 @@
 #include "memory/bus_fault.h"
 #include "memory/guest_memory.h"
 #include "memory/udmabuf.h"
+#include "memory/view_stitch.h"
 #include "util/log.h"
 #include "util/responses.h"
 
@@ -86,6 +87,7 @@ static void guest_stats(void *opaque, struct loopback_stats *out)
 void gpu_device_print_stats(const struct gpu_device *dev, FILE *to)
 {
 	struct udmabuf_totals udmabuf = { .views = 0 };
+	struct stitch_totals stitch = { .views = 0 };
 	struct host_visible_totals visible;
 	struct userptr_totals totals;
 	struct loopback_stats stats;
@@ -94,6 +96,8 @@ void gpu_device_print_stats(const struct gpu_device *dev, FILE *to)
 	host_visible_totals(dev->visible, &visible);
 	if (dev->udmabuf)
 		udmabuf_totals(dev->udmabuf, &udmabuf);
+	if (dev->stitch)
+		stitch_totals(dev->stitch, &stitch);
 	lifetime_stats(dev, &stats);
 #define LINE(name, value) fprintf(to, "%s: %llu\n", name, (unsigned long long)(value))
 	LINE("userptr resources created", stats.userptr_created);
@@ -109,6 +113,10 @@ void gpu_device_print_stats(const struct gpu_device *dev, FILE *to)
 	LINE("udmabuf items now", udmabuf.items);
 	LINE("udmabuf views created", udmabuf.created);
 	LINE("udmabuf items created", udmabuf.created_items);
+	LINE("stitch views now", stitch.views);
+	LINE("stitch mappings now", stitch.mappings);
+	LINE("stitch views created", stitch.created);
+	LINE("stitch runs created", stitch.created_runs);
 	LINE("blob resources now", stats.blob_resources);
 	LINE("host blobs now", dev->nr_host_blobs);
 	LINE("host blobs mapped now", visible.mappings);
@@ -149,7 +157,10 @@ static int add_renderer(struct gpu_device *dev, const struct renderer_ops *ops)
 		.allow_inject = dev->config.allow_inject,
 		.gm = dev->gm,
 		.udmabuf = dev->udmabuf,
+		.no_drm = dev->has_amdgpu || dev->config.native_context == GPU_NATIVE_OFF,
 		.grace_ms = dev->config.grace_ms,
+		.render_node = dev->config.render_node,
+		.native = dev->config.native,
 	};
 	struct renderer_host host = {
 		.opaque = dev,
@@ -195,21 +206,66 @@ static void drop_renderers(struct gpu_device *dev)
 	}
 }
 
+/* Before libvirglrenderer, which is not to offer the same then. */
+static int add_amdgpu(struct gpu_device *dev)
+{
+	const struct gpu_config *config = &dev->config;
+	int err;
+
+	if (!gpu_wants_amdgpu(config))
+		return 0;
+#ifdef HAVE_AMDGPU
+	err = add_renderer(dev, &renderer_amdgpu);
+#else
+	err = -EOPNOTSUPP;
+#endif
+	if (!err) {
+		dev->has_amdgpu = true;
+		return 0;
+	}
+	/* Who named neither it nor a node gets it where there is one. */
+	if (config->native_context == GPU_NATIVE_AMDGPU || (!config->virgl && !config->loopback)) {
+		log_error("amdgpu native contexts cannot be had: %s", strerror(-err));
+		return err;
+	}
+	if (config->render_node)
+		log_notice("amdgpu native contexts are not offered, %s: %s", config->render_node,
+			   strerror(-err));
+	else
+		log_event("amdgpu native contexts are not offered: %s", strerror(-err));
+	return 0;
+}
+
+static int add_virgl(struct gpu_device *dev)
+{
+	int err;
+
+	if (!dev->config.virgl)
+		return 0;
+	if (dev->config.native_context == GPU_NATIVE_VIRGL)
+		log_notice("native contexts are libvirglrenderer's, which up to 1.3.0 has bugs in "
+			   "those for amdgpu that a guest can reach; what is known of them is kept "
+			   "from it, as ever");
+#ifdef HAVE_VIRGLRENDERER
+	err = add_renderer(dev, &renderer_virgl);
+#else
+	err = -EOPNOTSUPP;
+#endif
+	if (err)
+		log_error("libvirglrenderer's contexts cannot be had: %s", strerror(-err));
+	return err;
+}
+
 static int add_renderers(struct gpu_device *dev)
 {
 	int err = 0;
 
 	if (dev->config.loopback)
 		err = add_renderer(dev, &renderer_loopback);
-	if (!err && dev->config.virgl) {
-#ifdef HAVE_VIRGLRENDERER
-		err = add_renderer(dev, &renderer_virgl);
-#else
-		err = -EOPNOTSUPP;
-#endif
-		if (err)
-			log_error("libvirglrenderer's contexts cannot be had: %s", strerror(-err));
-	}
+	if (!err)
+		err = add_amdgpu(dev);
+	if (!err)
+		err = add_virgl(dev);
 	if (err)
 		drop_renderers(dev);
 	/* No context of libvirglrenderer's can keep a promise not to write. */
@@ -292,6 +348,9 @@ struct gpu_device *gpu_device_new(const struct gpu_config *config,
 	err = add_renderers(dev);
 	if (err)
 		goto close_views;
+	err = gpu_views_settle(dev);
+	if (err)
+		goto drop_renderers;
 	err = -ENOMEM;
 	/* Last, for the limits and what is offered are known only now. */
 	dev->userptrs = gpu_userptrs_new(dev, gpu_views_ops(dev));

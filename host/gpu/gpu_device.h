@@ -19,6 +19,7 @@
 #include <stdio.h>
 
 #include "memory/memory_limits.h"
+#include "renderer/renderer.h"
 
 /* Requests that are pending at a time; the transport should not hand in more. */
 #define GPU_DEVICE_MAX_PENDING 4096
@@ -55,12 +56,43 @@ struct gpu_limits {
 };
 
 /**
+ * enum gpu_native_context - whose DRM native contexts are offered
+ * @GPU_NATIVE_AUTO: our own for amdgpu, if they can be had and @virgl or @render_node of
+ *	struct gpu_config asks for a GPU; else those that libvirglrenderer has
+ * @GPU_NATIVE_AMDGPU: our own for amdgpu, or there is no device
+ * @GPU_NATIVE_VIRGL: libvirglrenderer's
+ * @GPU_NATIVE_OFF: nobody's
+ */
+enum gpu_native_context {
+	GPU_NATIVE_AUTO,
+	GPU_NATIVE_AMDGPU,
+	GPU_NATIVE_VIRGL,
+	GPU_NATIVE_OFF,
+};
+
+/**
+ * enum gpu_amdgpu_userptr - how our amdgpu contexts reach a userptr resource
+ * @GPU_AMDGPU_AUTO: as addresses, or, if there are too few mappings, as a dma-buf
+ * @GPU_AMDGPU_DMABUF: as a dma-buf (udmabuf)
+ * @GPU_AMDGPU_USERPTR: as addresses of the device's process
+ */
+enum gpu_amdgpu_userptr {
+	GPU_AMDGPU_AUTO,
+	GPU_AMDGPU_DMABUF,
+	GPU_AMDGPU_USERPTR,
+};
+
+/**
  * struct gpu_config - what the command line decides
  * @limits: see there
  * @userptr: offer VIRTIO_GPU_F_RESOURCE_USERPTR
  * @userptr_rdonly: accept read-only userptr resources
  * @loopback: offer the reference context
  * @virgl: offer libvirglrenderer's contexts
+ * @native_context: see there
+ * @amdgpu_userptr: see there; not GPU_AMDGPU_USERPTR with @virgl
+ * @render_node: path of the GPU for our native contexts; NULL: the first that is fit
+ * @native: what guests may have of that
  * @host_visible: bytes of the region in which the guest sees blobs of the host;
  *	0: there is none
  * @grace_ms: how long a context may keep memory that the guest wants back
@@ -75,6 +107,10 @@ struct gpu_config {
 	bool userptr_rdonly;
 	bool loopback;
 	bool virgl;
+	enum gpu_native_context native_context;
+	enum gpu_amdgpu_userptr amdgpu_userptr;
+	const char *render_node;
+	struct native_limits native;
 	uint64_t host_visible;
 	unsigned int grace_ms;
 	bool allow_inject;

@@ -13,7 +13,6 @@
 #include "gpu/gpu_internal.h"
 #include "gpu/userptr.h"
 #include "memory/guest_memory.h"
-#include "memory/udmabuf.h"
 #include "util/responses.h"
 
 unsigned int gpu_nr_capsets(const struct gpu_device *dev)
@@ -120,7 +119,7 @@ uint32_t gpu_handle_get_userptr_info(struct gpu_device *dev, struct gpu_command 
 	if (!userptr_padding_is_zero(&cmd->hdr))
 		return ERR_INVALID_PARAMETER;
 	/* Only now is it known what the guest's memory is; the driver does without then. */
-	if (dev->udmabuf && !udmabuf_usable(dev->udmabuf))
+	if (!gpu_views_usable(dev))
 		return ERR_UNSUPPORTED;
 	resp = gpu_command_resp(cmd, sizeof(*resp));
 	if (!resp)
@@ -128,6 +127,7 @@ uint32_t gpu_handle_get_userptr_info(struct gpu_device *dev, struct gpu_command 
 	/* More than all resources together may have would be an empty promise. */
 	memory_quotas_refresh(&dev->quotas);
 	segments = lesser(limits->max_segments, dev->quotas.runs.max);
+	segments = lesser(segments, gpu_views_max_segments(dev));
 	size = lesser(limits->max_userptr_bytes, dev->quotas.bytes.max);
 	size = lesser(size, guest_memory_bytes(dev->gm));
 	resp->max_entries = htole32(limits->max_entries);

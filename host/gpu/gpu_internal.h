@@ -32,12 +32,13 @@ struct gpu_timeline;
 struct host_visible;
 struct mapping;
 struct release;
+struct stitch;
 struct udmabuf;
 struct userptr_core;
 struct userptr_view_ops;
 struct worker;
 
-#define GPU_MAX_RENDERERS 2
+#define GPU_MAX_RENDERERS 3
 #define GPU_TIMELINE_BUCKETS 64
 /* A handler's result: executed later, or already over; the command is gone. */
 #define LATER 0
@@ -157,10 +158,12 @@ struct gpu_renderer_slot {
  * @blobs: id to struct gpu_blob
  * @nr_host_blobs: of @blobs, those of renderers
  * @visible: where the guest sees them
- * @udmabuf: makes the views of userptr resources, or NULL
+ * @udmabuf: makes dma-bufs of userptr resources, or NULL
+ * @stitch: makes ranges of addresses of them, or NULL
+ * @has_amdgpu: one of the renderers is our own for amdgpu
  * @release: lets go of the views, or NULL
  * @evicting: the resource that contexts are being ended for
- * @imports: attachments of userptr resources as dma-bufs, ever
+ * @imports: attachments of userptr resources as their views, ever
  * @contexts: id to struct gpu_context
  * @nr_attachments: in all contexts together
  * @quotas: what userptr resources cost in all
@@ -193,6 +196,8 @@ struct gpu_device {
 	unsigned int nr_host_blobs;
 	struct host_visible *visible;
 	struct udmabuf *udmabuf;
+	struct stitch *stitch;
+	bool has_amdgpu;
 	struct release *release;
 	const struct backing *evicting;
 	uint64_t imports;
@@ -312,13 +317,21 @@ uint32_t gpu_handle_destroy_userptr(struct gpu_device *dev, struct gpu_command *
 
 /* ---- gpu_views.c ---- */
 
-/* The worker, and what is to do with dma-bufs; 0 or a negative errno. */
+/* Whether the configuration asks for our own amdgpu renderer. */
+bool gpu_wants_amdgpu(const struct gpu_config *config);
+/* The worker, and what renderers may need; 0 or a negative errno. */
 int gpu_views_open(struct gpu_device *dev);
+/* The renderers are there: the rest; 0 or a negative errno. */
+int gpu_views_settle(struct gpu_device *dev);
 /* All resources are gone. */
 void gpu_views_close(struct gpu_device *dev);
 /* For gpu_userptrs_new(). */
 const struct userptr_view_ops *gpu_views_ops(const struct gpu_device *dev);
 void gpu_views_dispatch(struct gpu_device *dev);
+/* Whether guest memory, as it is now, can be made into views; if not, that was logged. */
+bool gpu_views_usable(const struct gpu_device *dev);
+/* Pieces that a resource can have before no view can be made of it. */
+uint64_t gpu_views_max_segments(const struct gpu_device *dev);
 /* What resources of guest memory cost, and may cost. */
 void gpu_views_print_quotas(const struct gpu_device *dev, FILE *to);
 

@@ -21,6 +21,8 @@
 
 #include "memory/run_list.h"
 
+struct memory_view;
+
 /**
  * struct backing - see above
  * @id: the guest's resource id
@@ -38,7 +40,7 @@ struct backing {
 	uint64_t size;
 	struct run_list runs;
 	atomic_bool stop;
-	void *view;
+	struct memory_view *view;
 	unsigned int holds;
 	void (*idle)(struct backing *backing);
 };

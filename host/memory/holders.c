@@ -11,7 +11,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#include "memory/udmabuf.h"
+#include "memory/view.h"
 #include "util/process.h"
 
 /* Of our own; a device has one for each context, and few others. */
@@ -34,9 +34,9 @@ static void name_process(char *text, size_t size, pid_t pid)
 	snprintf(text + used, size - used, "%s%d (%s)", used ? ", " : "", (int)pid, name);
 }
 
-static void name_if_held(const struct udmabuf_view *view, char *text, size_t size, pid_t pid)
+static void name_if_held(const struct memory_view *view, char *text, size_t size, pid_t pid)
 {
-	if (udmabuf_view_held_by(view, pid))
+	if (memory_view_held_by(view, pid))
 		name_process(text, size, pid);
 }
 
@@ -50,7 +50,7 @@ static pid_t number_of(const struct dirent *entry)
 }
 
 /* This process, and all that came of it. */
-static void name_ours(const struct udmabuf_view *view, char *text, size_t size)
+static void name_ours(const struct memory_view *view, char *text, size_t size)
 {
 	struct process_list ours;
 	size_t i;
@@ -63,7 +63,7 @@ static void name_ours(const struct udmabuf_view *view, char *text, size_t size)
 	process_list_destroy(&ours);
 }
 
-static void name_everybody(const struct udmabuf_view *view, char *text, size_t size)
+static void name_everybody(const struct memory_view *view, char *text, size_t size)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
@@ -76,13 +76,13 @@ static void name_everybody(const struct udmabuf_view *view, char *text, size_t s
 }
 
 /**
- * name_holders() - who has a dma-buf
+ * name_holders() - who has a view
  * @view: it
  * @everybody: look into all processes that may be looked into
  * @text: where the names go
  * @size: bytes of that
  */
-void name_holders(const struct udmabuf_view *view, bool everybody, char *text, size_t size)
+void name_holders(const struct memory_view *view, bool everybody, char *text, size_t size)
 {
 	text[0] = 0;
 	/* A kernel may not tell who has started whom (CONFIG_PROC_CHILDREN). */

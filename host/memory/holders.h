@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * holders: who has a dma-buf, in words for the log
+ * holders: who has a view, in words for the log
  *
  * To look into a process takes as long as it has descriptors and mappings, so it is
  * looked only into those that can have been given one: this process and what it has
@@ -14,9 +14,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct udmabuf_view;
+struct memory_view;
 
 /* "123 (name), 124 (name)" in @text, or that there is none. */
-void name_holders(const struct udmabuf_view *view, bool everybody, char *text, size_t size);
+void name_holders(const struct memory_view *view, bool everybody, char *text, size_t size);
 
 #endif /* HOLDERS_H */

@@ -4,6 +4,8 @@
  */
 #include "memory/memory_limits.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "memory/guest_memory.h"
@@ -14,6 +16,9 @@
 #define MAX_RESOURCES 65536
 #define RAM_OF_A_RESOURCE (UINT64_C(64) << 10)
 #define MAX_RUNS 16777216
+#define MAX_MAP_COUNT "/proc/sys/vm/max_map_count"
+/* Linux's, if it does not tell. */
+#define DEFAULT_MAX_MAP_COUNT 65530
 /* udmabuf has two arrays with a pointer for each page of the host. */
 #define KERNEL_PAGE_COST 16
 /* And a file, an inode, a dma_buf and itself; measured, rounded up. */
@@ -56,6 +61,32 @@ uint64_t memory_limits_kernel_cost(uint64_t bytes)
 }
 
 /**
+ * memory_limits_max_mappings() - how many mappings a process may have
+ *
+ * Return: what the running kernel says.
+ */
+uint64_t memory_limits_max_mappings(void)
+{
+	uint64_t max = DEFAULT_MAX_MAP_COUNT;
+	FILE *file = fopen(MAX_MAP_COUNT, "re");
+
+	if (!file)
+		return max;
+	if (fscanf(file, "%" SCNu64, &max) != 1)
+		max = DEFAULT_MAX_MAP_COUNT;
+	fclose(file);
+	return max;
+}
+
+/* What may be stitched of them. */
+static uint64_t default_mappings(void)
+{
+	uint64_t max = memory_limits_max_mappings();
+
+	return max - max / 4;
+}
+
+/**
  * memory_limits_resolve() - limits for a guest
  * @given: what was asked for
  * @ram: bytes of guest RAM
@@ -79,6 +110,8 @@ struct memory_limits memory_limits_resolve(const struct memory_limits *given, ui
 					   times(limits.resources, KERNEL_DMABUF_COST));
 	if (!limits.page_uses)
 		limits.page_uses = PAGE_USES_DEFAULT;
+	if (!limits.mappings)
+		limits.mappings = default_mappings();
 	return limits;
 }
 
@@ -92,6 +125,7 @@ static void set_limits(struct memory_quotas *quotas)
 	quotas->kernel.max = limits.kernel_bytes;
 	quotas->runs.max = limits.total_runs;
 	quotas->resources.max = limits.resources;
+	quotas->mappings.max = limits.mappings;
 }
 
 /**
@@ -108,6 +142,10 @@ void memory_quotas_init(struct memory_quotas *quotas, const struct memory_limits
 	quota_init(&quotas->kernel, "kernel bytes", "--max-kernel-bytes", 0);
 	quota_init(&quotas->runs, "segments", "--max-total-segments", 0);
 	quota_init(&quotas->resources, "userptr resources", "--max-resources", 0);
+	quota_init(&quotas->mappings, "mappings", "--max-mappings", 0);
+	/* Does not follow guest memory, and is read once. */
+	if (!quotas->given.mappings)
+		quotas->given.mappings = default_mappings();
 	set_limits(quotas);
 }
 
@@ -132,4 +170,5 @@ void memory_quotas_print(const struct memory_quotas *quotas, FILE *to)
 	quota_print(&quotas->bytes, to);
 	quota_print(&quotas->runs, to);
 	quota_print(&quotas->kernel, to);
+	quota_print(&quotas->mappings, to);
 }

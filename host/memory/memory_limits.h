@@ -9,8 +9,9 @@
  *
  * What is charged when: a resource and its bytes, as declared, when it is created; room
  * for its runs when that is allocated, doubling included; the dma-buf's part as soon as
- * it is known that there will be one.  All is given back when it is really gone, which
- * for a dma-buf may be a moment after a reset.
+ * it is known that there will be one, and mappings as the runs come.  All is given back
+ * when it is really gone, which for a dma-buf and for mappings may be a moment after a
+ * reset.
  *
  * Threads: the one that owns guest memory.
  */
@@ -34,6 +35,8 @@ struct guest_memory;
  * @resources: userptr resources; one for each 64 KiB of guest RAM, but at least 1024 and
  *	at most 65536
  * @page_uses: dma-bufs that a page can be in, see page_uses.h; 1024
+ * @mappings: of this process, by all that is stitched (see view_stitch.h); three quarters
+ *	of what the running kernel lets it have, so that the rest finds its own
  */
 struct memory_limits {
 	uint64_t total_bytes;
@@ -41,6 +44,7 @@ struct memory_limits {
 	uint64_t total_runs;
 	uint32_t resources;
 	uint32_t page_uses;
+	uint64_t mappings;
 };
 
 /**
@@ -52,6 +56,7 @@ struct memory_limits {
  * @kernel: see there
  * @runs: see there
  * @resources: see there
+ * @mappings: see there
  */
 struct memory_quotas {
 	struct memory_limits given;
@@ -61,12 +66,16 @@ struct memory_quotas {
 	struct quota kernel;
 	struct quota runs;
 	struct quota resources;
+	struct quota mappings;
 };
 
 /* @given with its zeroes filled in for a guest of @ram bytes. */
 struct memory_limits memory_limits_resolve(const struct memory_limits *given, uint64_t ram);
 /* What a dma-buf of @bytes costs the host's kernel. */
 uint64_t memory_limits_kernel_cost(uint64_t bytes);
+
+/* Mappings that a process may have (vm.max_map_count). */
+uint64_t memory_limits_max_mappings(void);
 
 /* @gm must outlive it. */
 void memory_quotas_init(struct memory_quotas *quotas, const struct memory_limits *given,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * release: waiting for the last one who has a dma-buf, without stopping the ring
+ * release: waiting for the last one who has a view, without stopping the ring
  *
- * Nothing tells when a reference on a dma-buf goes, so it is asked for, quickly
+ * Nothing tells when the last reference on a dma-buf goes, so it is asked for, quickly
  * at first: the ordinary release is over as soon as another process has handled
  * one message.  Then less often, and never for more than CHECKS_AT_ONCE views at a
  * time, so that a guest that leaves thousands behind cannot keep the ring thread
@@ -31,7 +31,7 @@
 #include "memory/backing.h"
 #include "memory/holders.h"
 #include "memory/release.h"
-#include "memory/udmabuf.h"
+#include "memory/view.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -69,7 +69,7 @@ enum stage {
  */
 struct wait {
 	struct backing *backing;
-	struct udmabuf_view *view;
+	struct memory_view *view;
 	enum stage stage;
 	uint64_t deadline;
 	uint64_t interval;
@@ -144,7 +144,7 @@ static void log_held(struct release *release, const struct wait *wait, const cha
 /* One view */
 
 static void wait_init(const struct release *release, struct wait *wait, struct backing *backing,
-		      struct udmabuf_view *view)
+		      struct memory_view *view)
 {
 	uint64_t now = clock_ns();
 
@@ -205,7 +205,7 @@ static void wait_escalate(struct release *release, struct wait *wait)
 /* Wait for it here. */
 static void wait_out(struct release *release, struct wait *wait)
 {
-	while (!udmabuf_view_alone(wait->view)) {
+	while (!memory_view_alone(wait->view)) {
 		struct timespec next;
 
 		wait_again(wait);
@@ -234,7 +234,7 @@ static void set_timer(struct release *release, uint64_t from)
 		log_error("release timer: %s", strerror(errno));
 }
 
-static struct pending *find_pending(struct pending_list *list, const struct udmabuf_view *view)
+static struct pending *find_pending(struct pending_list *list, const struct memory_view *view)
 {
 	struct pending *pending;
 
@@ -265,10 +265,11 @@ static void was_closed(void *opaque)
 /* It is alone.  True: it is closed, and forgotten; false: was_closed() follows. */
 static bool pending_close(struct pending *pending)
 {
+	struct memory_view *view = pending->wait.view;
 	struct release *release = pending->release;
 
 	TAILQ_INSERT_TAIL(&release->closing, pending, link);
-	if (!udmabuf_view_free(pending->wait.view, was_closed, pending))
+	if (!view->ops->free(view, was_closed, pending))
 		return false;
 	forget(&release->closing, pending);
 	return true;
@@ -325,7 +326,7 @@ void release_free(struct release *release)
  *
  * Return: true if @view is freed, false if gone() follows.
  */
-bool release_begin(struct release *release, struct backing *backing, struct udmabuf_view *view,
+bool release_begin(struct release *release, struct backing *backing, struct memory_view *view,
 		   void *cookie)
 {
 	struct pending *pending;
@@ -338,13 +339,13 @@ bool release_begin(struct release *release, struct backing *backing, struct udma
 		/* The device has to wait then: later is better than wrong. */
 		wait_init(release, &wait, backing, view);
 		wait_out(release, &wait);
-		return udmabuf_view_free(view, NULL, NULL);
+		return view->ops->free(view, NULL, NULL);
 	}
 	pending->release = release;
 	pending->cookie = cookie;
 	release->nr++;
 	wait_init(release, &pending->wait, backing, view);
-	if (udmabuf_view_alone(view))
+	if (memory_view_alone(view))
 		return pending_close(pending);
 	TAILQ_INSERT_TAIL(&release->pending, pending, link);
 	set_timer(release, 0);
@@ -357,7 +358,7 @@ bool release_begin(struct release *release, struct backing *backing, struct udma
  * @backing: idle; its runs are taken
  * @view: of @backing, pending or not; NULL is alone
  */
-void release_now(struct release *release, struct backing *backing, struct udmabuf_view *view)
+void release_now(struct release *release, struct backing *backing, struct memory_view *view)
 {
 	struct pending *pending = find_pending(&release->closing, view);
 	struct wait wait;
@@ -366,7 +367,7 @@ void release_now(struct release *release, struct backing *backing, struct udmabu
 		return;
 	if (pending) {
 		forget(&release->closing, pending);
-		udmabuf_view_dispose(view, &backing->runs);
+		view->ops->dispose(view, &backing->runs);
 		return;
 	}
 	wait_init(release, &wait, backing, view);
@@ -378,7 +379,7 @@ void release_now(struct release *release, struct backing *backing, struct udmabu
 		set_timer(release, 0);
 	}
 	wait_out(release, &wait);
-	udmabuf_view_dispose(view, &backing->runs);
+	view->ops->dispose(view, &backing->runs);
 }
 
 /**
@@ -418,7 +419,7 @@ void release_dispatch(struct release *release)
 	if (read(release->timer, &ticks, sizeof(ticks)) < 0)
 		ticks = 0;
 	for (i = 0; i < CHECKS_AT_ONCE && (pending = next_due(release, now)); i++) {
-		if (udmabuf_view_alone(pending->wait.view)) {
+		if (memory_view_alone(pending->wait.view)) {
 			TAILQ_REMOVE(&release->pending, pending, link);
 			cookie = pending->cookie;
 			if (pending_close(pending))

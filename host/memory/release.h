@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * release: a dma-buf is given up only when nobody else can reach its memory
+ * release: a view is given up only when nobody else can reach its memory
  *
  * Between the end of a userptr resource for the guest (stopped, detached, no
  * holds) and the answer to its DESTROY: waits, without stopping the ring, until
- * udmabuf_view_alone().  After the grace period the contexts that hold it are
+ * its alone().  After the grace period the contexts that hold it are
  * ended, after another the processes that have it; then it goes on waiting and
  * says so, for an answer that is not true must not be given.
  *
@@ -16,8 +16,8 @@
 #include <stdbool.h>
 
 struct backing;
+struct memory_view;
 struct release;
-struct udmabuf_view;
 
 /**
  * struct release_host - what it asks of the device
@@ -39,10 +39,10 @@ int release_new(const struct release_host *host, unsigned int grace_ms, struct r
 void release_free(struct release *release);
 /*
  * Give up @view, of @backing.  True: it is freed.  False: gone() follows, from
- * release_dispatch() or worker_dispatch(); @backing must live until then.  A view that is NULL (a
- * read-only resource has no dma-buf) is given up at once.
+ * release_dispatch() or worker_dispatch(); @backing must live until then.  A view that is
+ * NULL (not every resource needs one) is given up at once.
  */
-bool release_begin(struct release *release, struct backing *backing, struct udmabuf_view *view,
+bool release_begin(struct release *release, struct backing *backing, struct memory_view *view,
 		   void *cookie);
 /*
  * The same, but nobody can reach @view on return, and gone() does not follow; also for
@@ -50,7 +50,7 @@ bool release_begin(struct release *release, struct backing *backing, struct udma
  * closed later.  It evicts as release_begin() does, and like it has no end if nothing
  * helps.
  */
-void release_now(struct release *release, struct backing *backing, struct udmabuf_view *view);
+void release_now(struct release *release, struct backing *backing, struct memory_view *view);
 /* Readable when release_dispatch() has something to do. */
 int release_fd(const struct release *release);
 void release_dispatch(struct release *release);

@@ -6,10 +6,10 @@
  * importer takes: made with the kernel's udmabuf from the file that is the
  * guest's RAM.  And the other way: nobody but this process has it any more.
  *
- * A dma-buf cannot be read-only: udmabuf makes writable ones, and whoever
- * imports one may write.  So a read-only resource has no dma-buf: its view is
- * NULL, which every function here takes for a view that nobody can reach, and
- * only contexts that need none (capset.rdonly) can have it attached.
+ * A dma-buf cannot be read-only: udmabuf makes writable ones, and whoever imports one
+ * may write.  So who asks for one of a read-only resource has to know that only such
+ * contexts will have it attached as keep to that by themselves (capset.rdonly).  A view
+ * that is NULL every function here takes for one that nobody can reach.
  *
  * To make one and to give one up takes as long as it has pages, and so is done by a
  * worker; what is said here to follow comes from within worker_dispatch().
@@ -23,6 +23,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/types.h>
+
+#include "memory/view.h"
 
 struct backing;
 struct guest_memory;
@@ -83,27 +85,22 @@ uint32_t udmabuf_draft_extend(struct udmabuf *udmabuf, const struct backing *bac
 void udmabuf_draft_free(struct udmabuf_draft *draft);
 
 /*
- * The end of what was begun: @view and OK, or NULL and the error that the guest is to
- * get.  @cookie is the one of udmabuf_view_create().
- */
-typedef void udmabuf_made(void *cookie, struct udmabuf_view *view, uint32_t response);
-/* A view is gone, and so is all that it cost. */
-typedef void udmabuf_freed(void *cookie);
-
-/*
  * A dma-buf of @backing, all of whose runs are in @draft, and as many bytes as its
  * size.  No page may come twice in it, or be in more dma-bufs than page_uses.h says.
- *	RESP_OK_NODATA	*out is the view, or NULL if @backing is read-only: that needs
- *			neither a view nor a draft.  @draft is gone.
- *	UDMABUF_LATER	@made follows.  *out is a view that can only be given to
+ *	RESP_OK_NODATA	*out is the view.  @draft is gone.
+ *	MEMORY_VIEW_LATER	@made follows.  *out is a view that can only be given to
  *			udmabuf_view_dispose() until then.  @draft is gone.
  *	else		the error that the guest is to get; @draft is as before
  * @backing must live as long as the view, and its runs may not change.
  */
-#define UDMABUF_LATER 0u
 uint32_t udmabuf_view_create(struct udmabuf *udmabuf, const struct backing *backing,
-			     struct udmabuf_draft *draft, udmabuf_made *made, void *cookie,
+			     struct udmabuf_draft *draft, memory_view_made *made, void *cookie,
 			     struct udmabuf_view **out);
+/* It as a view of any kind; may be NULL. */
+static inline struct memory_view *udmabuf_view_base(struct udmabuf_view *view)
+{
+	return (struct memory_view *)view;
+}
 /* The caller's own new descriptor of it, or a negative errno: -EACCES if there is no dma-buf. */
 int udmabuf_view_dup(const struct udmabuf_view *view);
 /*
@@ -117,7 +114,7 @@ bool udmabuf_view_alone(const struct udmabuf_view *view);
  * follows; only udmabuf_view_dispose() may be called until then.  @freed NULL: it is gone
  * on return, if need be after the worker's present job.
  */
-bool udmabuf_view_free(struct udmabuf_view *view, udmabuf_freed *freed, void *cookie);
+bool udmabuf_view_free(struct udmabuf_view *view, memory_view_freed *freed, void *cookie);
 /*
  * The same for nobody to wait for: its backing may go, but for the runs, which are taken
  * from it.  Also for one that is being made or freed: neither @made nor @freed follows

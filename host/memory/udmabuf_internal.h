@@ -90,7 +90,8 @@ enum view_step {
 
 /**
  * struct udmabuf_view - a dma-buf
- * @job: what the worker does; first, so that it finds the rest
+ * @base: first, see view.h
+ * @job: what the worker does
  * @udmabuf: whose it is
  * @step: whose turn it is: the worker's, while it is not VIEW_LIVES
  * @backing: what it is made of
@@ -112,6 +113,7 @@ enum view_step {
  * @cost: charged for it
  */
 struct udmabuf_view {
+	struct memory_view base;
 	struct worker_job job;
 	struct udmabuf *udmabuf;
 	enum view_step step;
@@ -119,8 +121,8 @@ struct udmabuf_view {
 	const struct run_list *runs;
 	struct run_list own;
 	struct udmabuf_draft *draft;
-	udmabuf_made *made;
-	udmabuf_freed *freed;
+	memory_view_made *made;
+	memory_view_freed *freed;
 	void *cookie;
 	int fd;
 	int error;

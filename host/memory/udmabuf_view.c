@@ -49,6 +49,13 @@ static int compare_views(const void *a, const void *b)
 	return (left->ino > right->ino) - (left->ino < right->ino);
 }
 
+_Static_assert(!offsetof(struct udmabuf_view, base), "memory_view_udmabuf() relies on it");
+
+static struct udmabuf_view *view_of(struct worker_job *job)
+{
+	return (struct udmabuf_view *)((char *)job - offsetof(struct udmabuf_view, job));
+}
+
 static bool is_small(const struct udmabuf_view *view)
 {
 	return view->bytes / (uint64_t)sysconf(_SC_PAGESIZE) <= WORKER_SMALL_PAGES;
@@ -82,7 +89,7 @@ err_close:
 
 static void make(struct worker_job *job)
 {
-	struct udmabuf_view *view = (struct udmabuf_view *)job;
+	struct udmabuf_view *view = view_of(job);
 	struct page_uses *uses = view->udmabuf->page_uses;
 	int fd;
 
@@ -102,7 +109,7 @@ static void make(struct worker_job *job)
 
 static void unmake(struct worker_job *job)
 {
-	struct udmabuf_view *view = (struct udmabuf_view *)job;
+	struct udmabuf_view *view = view_of(job);
 	struct page_uses *uses = view->udmabuf->page_uses;
 
 	/* The pages are unpinned here: nobody else has it. */
@@ -183,6 +190,36 @@ static uint32_t uses_refusal(const struct udmabuf_view *view)
 	}
 }
 
+/* ---- as a view of any kind ---- */
+
+static bool ops_alone(const struct memory_view *view)
+{
+	return udmabuf_view_alone((const struct udmabuf_view *)view);
+}
+
+static bool ops_free(struct memory_view *view, memory_view_freed *freed, void *cookie)
+{
+	return udmabuf_view_free((struct udmabuf_view *)view, freed, cookie);
+}
+
+static void ops_dispose(struct memory_view *view, struct run_list *runs)
+{
+	udmabuf_view_dispose((struct udmabuf_view *)view, runs);
+}
+
+static bool ops_held_by(const struct memory_view *view, pid_t pid)
+{
+	return udmabuf_view_held_by((const struct udmabuf_view *)view, pid);
+}
+
+static const struct memory_view_ops udmabuf_view_ops = {
+	.kind = MEMORY_VIEW_UDMABUF,
+	.alone = ops_alone,
+	.free = ops_free,
+	.dispose = ops_dispose,
+	.held_by = ops_held_by,
+};
+
 /* ---- to make one ---- */
 
 static void heard_of_worker(const struct udmabuf_view *view)
@@ -237,8 +274,8 @@ static uint32_t take_over(struct udmabuf_view *view)
 
 static void was_made(struct worker_job *job)
 {
-	struct udmabuf_view *view = (struct udmabuf_view *)job;
-	udmabuf_made *made = view->made;
+	struct udmabuf_view *view = view_of(job);
+	memory_view_made *made = view->made;
 	void *cookie = view->cookie;
 	uint32_t response = take_over(view);
 
@@ -247,7 +284,7 @@ static void was_made(struct worker_job *job)
 		free(view);
 		view = NULL;
 	}
-	made(cookie, view, response);
+	made(cookie, udmabuf_view_base(view), response);
 }
 
 /**
@@ -255,31 +292,27 @@ static void was_made(struct worker_job *job)
  * @udmabuf: the device
  * @backing: complete; lives as long as the view
  * @draft: has all its runs; as before if an error is returned, else gone
- * @made: called if UDMABUF_LATER is returned
+ * @made: called if MEMORY_VIEW_LATER is returned
  * @cookie: for @made
- * @out: the view, or NULL if @backing is read-only
+ * @out: the view
  *
- * Return: VIRTIO_GPU_RESP_OK_NODATA, UDMABUF_LATER, or the error for the guest; what
+ * Return: VIRTIO_GPU_RESP_OK_NODATA, MEMORY_VIEW_LATER, or the error for the guest; what
  * the host can do about it was logged.
  */
 uint32_t udmabuf_view_create(struct udmabuf *udmabuf, const struct backing *backing,
-			     struct udmabuf_draft *draft, udmabuf_made *made, void *cookie,
+			     struct udmabuf_draft *draft, memory_view_made *made, void *cookie,
 			     struct udmabuf_view **out)
 {
 	struct udmabuf_view *view;
 	uint32_t response;
 
-	if (backing->readonly) {
-		udmabuf_draft_free(draft);
-		*out = NULL;
-		return OK;
-	}
 	assert(draft && draft->list.count == backing->runs.nr &&
 	       run_list_bytes(&backing->runs) == backing->size);
 	view = calloc(1, sizeof(*view));
 	if (!view)
 		return ERR_OUT_OF_MEMORY;
 	*view = (struct udmabuf_view){
+		.base = { .ops = &udmabuf_view_ops },
 		.job = { .run = make, .done = was_made },
 		.udmabuf = udmabuf,
 		.step = VIEW_IS_MADE,
@@ -294,7 +327,7 @@ uint32_t udmabuf_view_create(struct udmabuf *udmabuf, const struct backing *back
 	};
 	if (!worker_do(udmabuf->config.worker, &view->job, is_small(view))) {
 		*out = view;
-		return UDMABUF_LATER;
+		return MEMORY_VIEW_LATER;
 	}
 	response = take_over(view);
 	if (response == OK)
@@ -324,8 +357,8 @@ int udmabuf_view_dup(const struct udmabuf_view *view)
 
 static void was_closed(struct worker_job *job)
 {
-	struct udmabuf_view *view = (struct udmabuf_view *)job;
-	udmabuf_freed *freed = view->freed;
+	struct udmabuf_view *view = view_of(job);
+	memory_view_freed *freed = view->freed;
 	void *cookie = view->cookie;
 
 	view_is_gone(view);
@@ -356,7 +389,7 @@ static void begin_to_close(struct udmabuf_view *view)
  *
  * Return: true if it is gone.
  */
-bool udmabuf_view_free(struct udmabuf_view *view, udmabuf_freed *freed, void *cookie)
+bool udmabuf_view_free(struct udmabuf_view *view, memory_view_freed *freed, void *cookie)
 {
 	if (!view)
 		return true;

@@ -151,8 +151,9 @@ struct native_limits {
  * struct renderer_config - from the command line
  * @allow_inject: see struct gpu_config
  * @gm: guest memory
- * @udmabuf: makes the dma-bufs of userptr resources, which are their views
- *	(backing.view); NULL without --virgl
+ * @udmabuf: makes the dma-bufs of userptr resources that have one as their view
+ *	(backing.view, see memory/view.h); or NULL
+ * @no_drm: do not offer DRM native contexts: another renderer does, or nobody is to
  * @grace_ms: how long a context may keep memory that the guest wants back
  * @render_node: path of the GPU for native contexts; NULL: the first that is fit
  * @native: what they may have of it
@@ -161,6 +162,7 @@ struct renderer_config {
 	bool allow_inject;
 	struct guest_memory *gm;
 	struct udmabuf *udmabuf;
+	bool no_drm;
 	unsigned int grace_ms;
 	const char *render_node;
 	struct native_limits native;

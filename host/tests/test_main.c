@@ -26,6 +26,14 @@ static void help_and_version(void **state)
 		"--max-segments",
 		"--max-entries",
 		"--max-total-segments",
+		"--native-context",
+		"--render-node",
+		"--amdgpu-userptr",
+		"--max-mappings",
+		"--max-gpu-bytes",
+		"--max-gpu-buffers",
+		"--max-va-mappings",
+		"--max-jobs",
 		"--sandbox",
 		"--verbose",
 		"--help",
@@ -46,61 +54,83 @@ static void help_and_version(void **state)
 	RUN(&p, 0, "--max-entries", "524284", "--version");
 }
 
+static const struct {
+	const char *args[8];
+	const char *says;
+} bad_lines[] = {
+	{ { NULL }, "exactly one of --socket and --fd" },
+	{ { "--socket", "x", "--fd", "3" }, "exactly one of --socket and --fd" },
+	{ { "--socket", "" }, "--socket ''" },
+	{ { "--socket", "x", "what" }, "'what'" },
+	{ { "--socket", "x" }, "at least one of --virgl, --render-node and" },
+	{ { "--fd", "3", "--no-userptr" }, "at least one of --virgl, --render-node and" },
+	{ { "--fd", "3", "--native-context", "off" }, "at least one of --virgl" },
+	{ { "--sandbox", "on" }, "--sandbox 'on': must be auto or off" },
+	{ { "--nonsense" }, "--nonsense" },
+	{ { "--socket" }, "--socket" },
+	{ { "--fd", "x" }, "--fd 'x': not a number" },
+	{ { "--fd", "-1" }, "--fd '-1': not a number" },
+	{ { "--fd", "3000000000" }, "--fd '3000000000': must be from 0 to 2147483647" },
+	{ { "--max-segments", "0" }, "--max-segments '0': must be from 1" },
+	{ { "--max-segments", "1K" }, "--max-segments '1K': not a number" },
+	{ { "--max-segments", "4294967296" }, "--max-segments '4294967296': must be" },
+	{ { "--max-entries", "" }, "--max-entries '': not a number" },
+	{ { "--max-entries", "+1" }, "--max-entries '+1': not a number" },
+	{ { "--max-entries", "524285" }, "--max-entries '524285': must be from 1 to 524284" },
+	{ { "--max-total-segments", "0" }, "--max-total-segments '0': must be" },
+	{ { "--max-total-segments", "99999999999999999999" }, "must be from 1" },
+	{ { "--max-userptr-bytes", "4X" }, "--max-userptr-bytes '4X': not a number" },
+	{ { "--max-userptr-bytes", "4KB" }, "--max-userptr-bytes '4KB': not a number" },
+	{ { "--max-userptr-bytes", "4095" }, "must be from 4096" },
+	{ { "--max-userptr-bytes", "17179869184G" }, "must be from 4096" },
+	{ { "--host-visible", "4097" }, "--host-visible '4097': not a number of whole" },
+	{ { "--host-visible", "1025G" }, "--host-visible '1025G': must be from 0" },
+	{ { "--socket-mode", "0888" }, "--socket-mode '0888': not an octal number" },
+	{ { "--socket-mode", "1777" }, "--socket-mode '1777': must be from 0 to 0777" },
+	{ { "--socket-mode", "" }, "--socket-mode '': not an octal number" },
+	{ { "--socket-group", "no such" }, "--socket-group 'no such': there is no such" },
+	{ { "--fd", "3", "--socket-mode", "0600" }, "are about what --socket names" },
+	{ { "--fd", "3", "--socket-group", "0" }, "are about what --socket names" },
+	{ { "--reset-timeout", "86401" }, "--reset-timeout '86401': must be from 0" },
+	{ { "--reset-timeout", "1m" }, "--reset-timeout '1m': not a number" },
+	{ { "--grace", "-1" }, "--grace '-1': not a number" },
+	{ { "--render-server", "x" }, "--render-server 'x': not an absolute path" },
+	{ { "--grace", "3600001" }, "--grace '3600001': must be from 0 to 3600000" },
+	{ { "--native-context", "none" },
+	  "--native-context 'none': must be auto, amdgpu, virgl or off" },
+	{ { "--amdgpu-userptr", "" }, "--amdgpu-userptr '': must be auto, dmabuf or userptr" },
+	{ { "--render-node", "card0" }, "--render-node 'card0': not an absolute path" },
+	{ { "--max-gpu-bytes", "4095" }, "--max-gpu-bytes '4095': must be from 4096" },
+	{ { "--max-gpu-buffers", "0" }, "--max-gpu-buffers '0': must be from 1" },
+	{ { "--max-va-mappings", "x" }, "--max-va-mappings 'x': not a number" },
+	{ { "--max-jobs", "4294967296" }, "--max-jobs '4294967296': must be" },
+	{ { "--max-mappings", "1" }, "--max-mappings '1': must be from 2" },
+	{ { "--fd", "3", "--loopback", "--native-context", "virgl" },
+	  "--native-context=virgl is about the contexts of --virgl" },
+	{ { "--fd", "3", "--render-node", "/x", "--native-context", "off" },
+	  "--render-node is for this program's own native contexts" },
+	{ { "--fd", "3", "--render-node", "/x", "--native-context", "virgl", "--virgl" },
+	  "--render-node is for this program's own native contexts" },
+	{ { "--fd", "3", "--virgl", "--amdgpu-userptr", "userptr" },
+	  "--amdgpu-userptr=userptr cannot be had with --virgl" },
+#ifndef HAVE_AMDGPU
+	{ { "--fd", "3", "--render-node", "/x" }, "built without libdrm_amdgpu" },
+	{ { "--fd", "3", "--native-context", "amdgpu" }, "built without libdrm_amdgpu" },
+#endif
+#ifndef HAVE_VIRGLRENDERER
+	{ { "--socket", "x", "--virgl" }, "built without libvirglrenderer" },
+#endif
+};
+
 static void wrong_command_lines(void **state)
 {
-	static const struct {
-		const char *args[6];
-		const char *says;
-	} bad[] = {
-		{ { NULL }, "exactly one of --socket and --fd" },
-		{ { "--socket", "x", "--fd", "3" }, "exactly one of --socket and --fd" },
-		{ { "--socket", "" }, "--socket ''" },
-		{ { "--socket", "x", "what" }, "'what'" },
-		{ { "--socket", "x" }, "at least one of --virgl and --loopback" },
-		{ { "--fd", "3", "--no-userptr" }, "at least one of --virgl and --loopback" },
-		{ { "--sandbox", "on" }, "--sandbox 'on': must be auto or off" },
-		{ { "--nonsense" }, "--nonsense" },
-		{ { "--socket" }, "--socket" },
-		{ { "--fd", "x" }, "--fd 'x': not a number" },
-		{ { "--fd", "-1" }, "--fd '-1': not a number" },
-		{ { "--fd", "3000000000" }, "--fd '3000000000': must be from 0 to 2147483647" },
-		{ { "--max-segments", "0" }, "--max-segments '0': must be from 1" },
-		{ { "--max-segments", "1K" }, "--max-segments '1K': not a number" },
-		{ { "--max-segments", "4294967296" }, "--max-segments '4294967296': must be" },
-		{ { "--max-entries", "" }, "--max-entries '': not a number" },
-		{ { "--max-entries", "+1" }, "--max-entries '+1': not a number" },
-		{ { "--max-entries", "524285" },
-		  "--max-entries '524285': must be from 1 to 524284" },
-		{ { "--max-total-segments", "0" }, "--max-total-segments '0': must be" },
-		{ { "--max-total-segments", "99999999999999999999" }, "must be from 1" },
-		{ { "--max-userptr-bytes", "4X" }, "--max-userptr-bytes '4X': not a number" },
-		{ { "--max-userptr-bytes", "4KB" }, "--max-userptr-bytes '4KB': not a number" },
-		{ { "--max-userptr-bytes", "4095" }, "must be from 4096" },
-		{ { "--max-userptr-bytes", "17179869184G" }, "must be from 4096" },
-		{ { "--host-visible", "4097" }, "--host-visible '4097': not a number of whole" },
-		{ { "--host-visible", "1025G" }, "--host-visible '1025G': must be from 0" },
-		{ { "--socket-mode", "0888" }, "--socket-mode '0888': not an octal number" },
-		{ { "--socket-mode", "1777" }, "--socket-mode '1777': must be from 0 to 0777" },
-		{ { "--socket-mode", "" }, "--socket-mode '': not an octal number" },
-		{ { "--socket-group", "no such" }, "--socket-group 'no such': there is no such" },
-		{ { "--fd", "3", "--socket-mode", "0600" }, "are about what --socket names" },
-		{ { "--fd", "3", "--socket-group", "0" }, "are about what --socket names" },
-		{ { "--reset-timeout", "86401" }, "--reset-timeout '86401': must be from 0" },
-		{ { "--reset-timeout", "1m" }, "--reset-timeout '1m': not a number" },
-		{ { "--grace", "-1" }, "--grace '-1': not a number" },
-		{ { "--render-server", "x" }, "--render-server 'x': not an absolute path" },
-		{ { "--grace", "3600001" }, "--grace '3600001': must be from 0 to 3600000" },
-#ifndef HAVE_VIRGLRENDERER
-		{ { "--socket", "x", "--virgl" }, "built without libvirglrenderer" },
-#endif
-	};
 	struct program p;
 	unsigned int i;
 
 	(void)state;
-	for (i = 0; i < ARRAY_SIZE(bad); i++) {
-		run(&p, 2, bad[i].args);
-		expect_text(&p, bad[i].says);
+	for (i = 0; i < ARRAY_SIZE(bad_lines); i++) {
+		run(&p, 2, bad_lines[i].args);
+		expect_text(&p, bad_lines[i].says);
 		expect_text(&p, "--help");
 	}
 }

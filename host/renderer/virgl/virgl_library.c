@@ -129,7 +129,7 @@ static int init_library(struct renderer *renderer, bool *drm)
 
 	*drm = false;
 #ifdef VIRGL_RENDERER_DRM
-	if (has_drm()) {
+	if (!renderer->config.no_drm && has_drm()) {
 		*drm = !try_library(renderer, flags | VIRGL_RENDERER_DRM);
 		if (*drm)
 			return 0;

@@ -352,7 +352,7 @@ static int import_view(struct renderer *renderer, struct backing *backing, struc
 
 	if (virgl_short_of_descriptors(renderer))
 		return -ENOMEM;
-	args.fd = udmabuf_view_dup(backing->view);
+	args.fd = udmabuf_view_dup(memory_view_udmabuf(backing->view));
 	if (args.fd < 0)
 		return args.fd;
 	err = -ENOMEM;
@@ -438,16 +438,17 @@ int virgl_attach(struct renderer_context *base, struct backing *backing)
 	struct virgl_context *context = (struct virgl_context *)base;
 	struct renderer *renderer = context->renderer;
 	struct resource *resource = virgl_find_live(renderer, backing->id);
+	const struct udmabuf_view *view = memory_view_udmabuf(backing->view);
 	int err;
 
 	if (context->state != CONTEXT_RUNS)
 		return -EIO;
 	/* A worker is in another process. */
-	if (!backing->view && context->capset == CAPSET_VENUS)
+	if (!view && context->capset == CAPSET_VENUS)
 		return -EOPNOTSUPP;
 	if (!resource) {
-		err = backing->view ? import_view(renderer, backing, &resource) :
-				      import_pages(renderer, backing, &resource);
+		err = view ? import_view(renderer, backing, &resource) :
+			     import_pages(renderer, backing, &resource);
 		if (err)
 			return err;
 	}
@@ -499,21 +500,22 @@ void virgl_forget(struct renderer *renderer, uint32_t id)
 /* End the processes of ours that have the memory, whoever they are. */
 static void kill_holders(const struct backing *backing)
 {
+	const struct udmabuf_view *view = memory_view_udmabuf(backing->view);
 	struct process_list pids;
 	size_t i;
 
 	if (process_descendants(getpid(), &pids))
 		log_error("userptr %u: cannot look who has it: no /proc?", backing->id);
-	for (i = 0; backing->view && i < pids.nr; i++) {
+	for (i = 0; view && i < pids.nr; i++) {
 		int process;
 
-		if (!udmabuf_view_held_by(backing->view, pids.pids[i]))
+		if (!udmabuf_view_held_by(view, pids.pids[i]))
 			continue;
 		process = process_open(pids.pids[i]);
 		if (process < 0)
 			continue;
 		/* Ask again, now that it cannot be another one. */
-		if (udmabuf_view_held_by(backing->view, pids.pids[i])) {
+		if (udmabuf_view_held_by(view, pids.pids[i])) {
 			log_error("userptr %u: process %d still has it, and is killed", backing->id,
 				  pids.pids[i]);
 			process_kill(process);
@@ -530,7 +532,7 @@ static bool may_have(const struct virgl_context *context, const struct resource 
 	/* Which native context has it cannot be seen from outside. */
 	return context->worker < 0 || virgl_queue_names(context, resource) ||
 	       virgl_context_unread(context) ||
-	       udmabuf_view_held_by(backing->view, context->worker_pid);
+	       udmabuf_view_held_by(memory_view_udmabuf(backing->view), context->worker_pid);
 }
 
 /*

@@ -55,13 +55,28 @@ static void what_is_given_counts(void **state)
 	assert_int_equal(limits.total_bytes, 64 * MIB);
 	/* And what follows from that follows. */
 	assert_int_equal(limits.total_runs, 16384);
-	given = (struct memory_limits){ 1, 2, 3, 4, 5 };
+	given = (struct memory_limits){ 1, 2, 3, 4, 5, 6 };
 	limits = memory_limits_resolve(&given, GIB);
 	assert_int_equal(limits.total_bytes, 1);
 	assert_int_equal(limits.kernel_bytes, 2);
 	assert_int_equal(limits.total_runs, 3);
 	assert_int_equal(limits.resources, 4);
 	assert_int_equal(limits.page_uses, 5);
+	assert_int_equal(limits.mappings, 6);
+}
+
+/* Of what the kernel lets a process have a quarter is for everything else. */
+static void mappings_follow_the_kernel(void **state)
+{
+	FILE *file = fopen("/proc/sys/vm/max_map_count", "r");
+	unsigned long max;
+
+	(void)state;
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%lu", &max), 1);
+	fclose(file);
+	assert_int_equal(memory_limits_max_mappings(), max);
+	assert_int_equal(memory_limits_resolve(&nothing, GIB).mappings, max - max / 4);
 }
 
 static void dmabufs_cost_by_the_page(void **state)
@@ -107,6 +122,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(limits_follow_ram),
 		cmocka_unit_test(what_is_given_counts),
+		cmocka_unit_test(mappings_follow_the_kernel),
 		cmocka_unit_test(dmabufs_cost_by_the_page),
 		cmocka_unit_test(quotas_follow_the_table),
 	};

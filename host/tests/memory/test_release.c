@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * test_release: giving up dma-bufs that others still have
+ * test_release: giving up views that others still have
  *
  * With views of our own, whose holders let go when the test says so: no dma-buf
  * is needed.  The grace period is short where it has to run out, and far longer
@@ -27,7 +27,7 @@
 #include "memory/backing.h"
 #include "tests/util/capture.h"
 #include "memory/release.h"
-#include "memory/udmabuf.h"
+#include "memory/view.h"
 #include "util/clock.h"
 
 #define LONG_MS 60000
@@ -35,7 +35,8 @@
 #define MAX_EVENTS 4096
 
 /**
- * struct udmabuf_view - the stand-in
+ * struct keep - a view that somebody keeps
+ * @base: what release knows of it
  * @held: somebody else has it
  * @alone_after: or: that many looks from now nobody has it; 0: not so
  * @slow: to close it takes a while
@@ -46,11 +47,12 @@
  * @looks: how often somebody asked
  * @owner: the process that has it
  */
-struct udmabuf_view {
+struct keep {
+	struct memory_view base;
 	bool held;
 	unsigned int alone_after;
 	bool slow;
-	udmabuf_freed *closing;
+	memory_view_freed *closing;
 	void *cookie;
 	unsigned int freed;
 	unsigned int disposed;
@@ -58,12 +60,10 @@ struct udmabuf_view {
 	pid_t owner;
 };
 
-bool udmabuf_view_alone(const struct udmabuf_view *view)
+static bool keep_alone(const struct memory_view *view)
 {
-	struct udmabuf_view *v = (struct udmabuf_view *)view;
+	struct keep *v = (struct keep *)view;
 
-	if (!v)
-		return true;
 	assert_int_equal(v->freed, 0);
 	v->looks++;
 	if (v->alone_after && !--v->alone_after)
@@ -71,8 +71,10 @@ bool udmabuf_view_alone(const struct udmabuf_view *view)
 	return !v->held;
 }
 
-bool udmabuf_view_free(struct udmabuf_view *view, udmabuf_freed *freed, void *cookie)
+static bool keep_free(struct memory_view *base, memory_view_freed *freed, void *cookie)
 {
+	struct keep *view = (struct keep *)base;
+
 	assert_false(view->held);
 	assert_int_equal(view->freed, 0);
 	if (freed && view->slow) {
@@ -84,8 +86,10 @@ bool udmabuf_view_free(struct udmabuf_view *view, udmabuf_freed *freed, void *co
 	return true;
 }
 
-void udmabuf_view_dispose(struct udmabuf_view *view, struct run_list *runs)
+static void keep_dispose(struct memory_view *base, struct run_list *runs)
 {
+	struct keep *view = (struct keep *)base;
+
 	(void)runs;
 	assert_false(view->held);
 	assert_int_equal(view->freed, 0);
@@ -94,10 +98,21 @@ void udmabuf_view_dispose(struct udmabuf_view *view, struct run_list *runs)
 	view->freed++;
 }
 
-bool udmabuf_view_held_by(const struct udmabuf_view *view, pid_t pid)
+static bool keep_held_by(const struct memory_view *base, pid_t pid)
 {
+	const struct keep *view = (const struct keep *)base;
+
 	return view->held && pid == view->owner;
 }
+
+static const struct memory_view_ops keep_ops = {
+	.alone = keep_alone,
+	.free = keep_free,
+	.dispose = keep_dispose,
+	.held_by = keep_held_by,
+};
+
+#define KEEP(...) ((struct keep){ .base = { .ops = &keep_ops }, __VA_ARGS__ })
 
 /**
  * struct event - a callback that came
@@ -195,10 +210,10 @@ static void alone_at_once(void **state)
 {
 	struct bench *b = bench(LONG_MS);
 	struct backing backing = { .id = 1 };
-	struct udmabuf_view view = { .held = false };
+	struct keep view = KEEP(.held = false);
 
 	(void)state;
-	assert_true(release_begin(b->release, &backing, &view, &view));
+	assert_true(release_begin(b->release, &backing, &view.base, &view));
 	assert_int_equal(view.freed, 1);
 	/* A read-only resource has no dma-buf. */
 	assert_true(release_begin(b->release, &backing, NULL, NULL));
@@ -214,11 +229,11 @@ static void let_go_soon(void **state)
 {
 	struct bench *b = bench(LONG_MS);
 	struct backing backing = { .id = 1 };
-	struct udmabuf_view view = { .held = true };
+	struct keep view = KEEP(.held = true);
 	struct itimerspec timer;
 
 	(void)state;
-	assert_false(release_begin(b->release, &backing, &view, &view));
+	assert_false(release_begin(b->release, &backing, &view.base, &view));
 	assert_int_equal(release_pending(b->release), 1);
 	/* The first look comes within a quarter of a millisecond. */
 	assert_int_equal(timerfd_gettime(release_fd(b->release), &timer), 0);
@@ -245,12 +260,12 @@ static void looks_grow_sparse(void **state)
 {
 	struct bench *b = bench(LONG_MS);
 	struct backing backing = { .id = 1 };
-	struct udmabuf_view view = { .held = true };
+	struct keep view = KEEP(.held = true);
 	uint64_t start = clock_ms();
 	struct itimerspec timer;
 
 	(void)state;
-	assert_false(release_begin(b->release, &backing, &view, &view));
+	assert_false(release_begin(b->release, &backing, &view.base, &view));
 	while (clock_ms() - start < 300)
 		turn(b);
 	/* 0.2 ms doubled up to 20 ms: seven looks in 25 ms, then one each 20 ms. */
@@ -267,14 +282,14 @@ static void contexts_then_processes_then_patience(void **state)
 {
 	struct bench *b = bench(SHORT_MS);
 	struct backing backing = { .id = 77 };
-	struct udmabuf_view view = { .held = true, .owner = getpid() };
+	struct keep view = KEEP(.held = true, .owner = getpid());
 	struct capture c;
 	char holder[64];
 	unsigned int i;
 
 	(void)state;
 	capture_begin();
-	assert_false(release_begin(b->release, &backing, &view, &view));
+	assert_false(release_begin(b->release, &backing, &view.base, &view));
 	turns_until(b, 6);
 	view.held = false;
 	turns_until(b, 7);
@@ -300,26 +315,26 @@ static void contexts_then_processes_then_patience(void **state)
 
 static void let_go_at_evict(struct bench *b, const struct event *event)
 {
-	struct udmabuf_view *view;
+	struct keep *view;
 
 	(void)b;
 	if (event->gone)
 		return;
-	view = event->backing->view;
+	view = (struct keep *)event->backing->view;
 	view->held = false;
 }
 
 static void eviction_helps(void **state)
 {
 	struct bench *b = bench(SHORT_MS);
-	struct udmabuf_view view = { .held = true };
-	struct backing backing = { .id = 5, .view = &view };
+	struct keep view = KEEP(.held = true);
+	struct backing backing = { .id = 5, .view = &view.base };
 	struct capture c;
 
 	(void)state;
 	b->on_event = let_go_at_evict;
 	capture_begin();
-	assert_false(release_begin(b->release, &backing, &view, &view));
+	assert_false(release_begin(b->release, &backing, &view.base, &view));
 	turns_until(b, 2);
 	capture_end(&c);
 	assert_false(b->events[0].gone);
@@ -334,10 +349,10 @@ static void now_waits(void **state)
 {
 	struct bench *b = bench(LONG_MS);
 	struct backing backing = { .id = 1 };
-	struct udmabuf_view view = { .held = true, .alone_after = 5 };
+	struct keep view = KEEP(.held = true, .alone_after = 5);
 
 	(void)state;
-	release_now(b->release, &backing, &view);
+	release_now(b->release, &backing, &view.base);
 	assert_int_equal(view.looks, 5);
 	assert_int_equal(view.freed, 1);
 	assert_int_equal(b->nr, 0);
@@ -353,14 +368,14 @@ static void let_go_at_force(struct bench *b, const struct event *event)
 static void now_evicts(void **state)
 {
 	struct bench *b = bench(SHORT_MS);
-	struct udmabuf_view view = { .held = true };
-	struct backing backing = { .id = 9, .view = &view };
+	struct keep view = KEEP(.held = true);
+	struct backing backing = { .id = 9, .view = &view.base };
 	struct capture c;
 
 	(void)state;
 	b->on_event = let_go_at_force;
 	capture_begin();
-	release_now(b->release, &backing, &view);
+	release_now(b->release, &backing, &view.base);
 	capture_end(&c);
 	assert_int_equal(view.freed, 1);
 	assert_int_equal(b->nr, 2);
@@ -375,19 +390,19 @@ static void now_evicts(void **state)
 static void now_takes_over(void **state)
 {
 	struct bench *b = bench(SHORT_MS);
-	struct udmabuf_view view = { .held = true }, other = { .held = true };
-	struct backing backing = { .id = 9, .view = &view };
-	struct backing backing2 = { .id = 10, .view = &other };
+	struct keep view = KEEP(.held = true), other = KEEP(.held = true);
+	struct backing backing = { .id = 9, .view = &view.base };
+	struct backing backing2 = { .id = 10, .view = &other.base };
 	struct capture c;
 
 	(void)state;
 	capture_begin();
-	assert_false(release_begin(b->release, &backing, &view, &view));
+	assert_false(release_begin(b->release, &backing, &view.base, &view));
 	turns_until(b, 1);
 	assert_false(b->events[0].force);
-	assert_false(release_begin(b->release, &backing2, &other, &other));
+	assert_false(release_begin(b->release, &backing2, &other.base, &other));
 	b->on_event = let_go_at_force;
-	release_now(b->release, &backing, &view);
+	release_now(b->release, &backing, &view.base);
 	assert_int_equal(view.freed, 1);
 	/* The contexts were ended already; not again. */
 	assert_int_equal(b->nr, 2);
@@ -403,7 +418,7 @@ static void now_takes_over(void **state)
 }
 
 static struct {
-	struct udmabuf_view first, second, third;
+	struct keep first, second, third;
 	struct backing backings[3];
 } nest;
 
@@ -413,9 +428,9 @@ static void nested(struct bench *b, const struct event *event)
 	if (!event->gone || event->cookie != &nest.first)
 		return;
 	assert_int_equal(nest.first.freed, 1);
-	assert_false(release_begin(b->release, &nest.backings[1], &nest.second, &nest.second));
+	assert_false(release_begin(b->release, &nest.backings[1], &nest.second.base, &nest.second));
 	nest.third.held = false;
-	release_now(b->release, &nest.backings[2], &nest.third);
+	release_now(b->release, &nest.backings[2], &nest.third.base);
 	nest.second.held = false;
 }
 
@@ -425,10 +440,10 @@ static void callbacks_may_nest(void **state)
 
 	(void)state;
 	memset(&nest, 0, sizeof(nest));
-	nest.first.held = nest.second.held = nest.third.held = true;
+	nest.first = nest.second = nest.third = KEEP(.held = true);
 	b->on_event = nested;
-	assert_false(release_begin(b->release, &nest.backings[0], &nest.first, &nest.first));
-	assert_false(release_begin(b->release, &nest.backings[2], &nest.third, &nest.third));
+	assert_false(release_begin(b->release, &nest.backings[0], &nest.first.base, &nest.first));
+	assert_false(release_begin(b->release, &nest.backings[2], &nest.third.base, &nest.third));
 	turn(b);
 	nest.first.held = false;
 	turns_until(b, 2);
@@ -441,26 +456,26 @@ static void callbacks_may_nest(void **state)
 /* An eviction that lets the device finish the very view it is about. */
 static void finish_at_evict(struct bench *b, const struct event *event)
 {
-	struct udmabuf_view *view;
+	struct keep *view;
 
 	if (event->gone)
 		return;
-	view = event->backing->view;
+	view = (struct keep *)event->backing->view;
 	view->held = false;
-	release_now(b->release, event->backing, view);
+	release_now(b->release, event->backing, &view->base);
 }
 
 static void evict_may_finish_it(void **state)
 {
 	struct bench *b = bench(SHORT_MS);
-	struct udmabuf_view view = { .held = true };
-	struct backing backing = { .id = 3, .view = &view };
+	struct keep view = KEEP(.held = true);
+	struct backing backing = { .id = 3, .view = &view.base };
 	struct capture c;
 
 	(void)state;
 	b->on_event = finish_at_evict;
 	capture_begin();
-	assert_false(release_begin(b->release, &backing, &view, &view));
+	assert_false(release_begin(b->release, &backing, &view.base, &view));
 	turns_until(b, 1);
 	capture_end(&c);
 	assert_int_equal(view.freed, 1);
@@ -472,15 +487,15 @@ static void many_take_turns(void **state)
 {
 	enum { NR = 1000 };
 	struct bench *b = bench(LONG_MS);
-	struct udmabuf_view *views = calloc(NR, sizeof(*views));
+	struct keep *views = calloc(NR, sizeof(*views));
 	struct backing backing = { .id = 1 };
 	unsigned int i, before, looks;
 
 	(void)state;
 	assert_non_null(views);
 	for (i = 0; i < NR; i++) {
-		views[i].held = true;
-		assert_false(release_begin(b->release, &backing, &views[i], &views[i]));
+		views[i] = KEEP(.held = true);
+		assert_false(release_begin(b->release, &backing, &views[i].base, &views[i]));
 	}
 	for (before = NR;;) {
 		unsigned int seen = NR;
@@ -512,7 +527,7 @@ static void many_take_turns(void **state)
 static void log_is_bounded(void **state)
 {
 	enum { NR = 30 };
-	struct udmabuf_view views[NR] = { 0 };
+	struct keep views[NR];
 	struct backing backings[NR] = { 0 };
 	struct bench *b = bench(200);
 	struct capture c;
@@ -522,9 +537,9 @@ static void log_is_bounded(void **state)
 	b->on_event = let_go_at_evict;
 	capture_begin();
 	for (i = 0; i < NR; i++) {
-		views[i].held = true;
-		backings[i] = (struct backing){ .id = i + 1, .view = &views[i] };
-		assert_false(release_begin(b->release, &backings[i], &views[i], &views[i]));
+		views[i] = KEEP(.held = true);
+		backings[i] = (struct backing){ .id = i + 1, .view = &views[i].base };
+		assert_false(release_begin(b->release, &backings[i], &views[i].base, &views[i]));
 	}
 	turns_until(b, 2 * NR);
 	capture_end(&c);
@@ -534,9 +549,9 @@ static void log_is_bounded(void **state)
 	finish(b);
 }
 
-static void closed(struct udmabuf_view *view)
+static void closed(struct keep *view)
 {
-	udmabuf_freed *freed = view->closing;
+	memory_view_freed *freed = view->closing;
 
 	assert_non_null(freed);
 	view->closing = NULL;
@@ -549,13 +564,13 @@ static void closing_takes_a_while(void **state)
 {
 	struct bench *b = bench(LONG_MS);
 	struct backing backing = { .id = 1 };
-	struct udmabuf_view at_once = { .slow = true }, later = { .slow = true, .held = true };
+	struct keep at_once = KEEP(.slow = true), later = KEEP(.slow = true, .held = true);
 
 	(void)state;
-	assert_false(release_begin(b->release, &backing, &at_once, &at_once));
+	assert_false(release_begin(b->release, &backing, &at_once.base, &at_once));
 	assert_int_equal(release_pending(b->release), 1);
 	assert_false(is_readable(b, 0));
-	assert_false(release_begin(b->release, &backing, &later, &later));
+	assert_false(release_begin(b->release, &backing, &later.base, &later));
 	later.held = false;
 	while (!later.closing)
 		turn(b);
@@ -575,14 +590,14 @@ static void now_does_not_wait_for_closing(void **state)
 {
 	struct bench *b = bench(LONG_MS);
 	struct backing backing = { .id = 1 };
-	struct udmabuf_view closing = { .slow = true }, alone = { .slow = true };
+	struct keep closing = KEEP(.slow = true), alone = KEEP(.slow = true);
 
 	(void)state;
-	assert_false(release_begin(b->release, &backing, &closing, &closing));
-	release_now(b->release, &backing, &closing);
+	assert_false(release_begin(b->release, &backing, &closing.base, &closing));
+	release_now(b->release, &backing, &closing.base);
 	assert_int_equal(closing.disposed, 1);
 	assert_int_equal(release_pending(b->release), 0);
-	release_now(b->release, &backing, &alone);
+	release_now(b->release, &backing, &alone.base);
 	assert_int_equal(alone.disposed, 1);
 	assert_int_equal(b->nr, 0);
 	finish(b);
@@ -598,15 +613,15 @@ static struct capture log_of_keeper(bool verbose, pid_t owner)
 		.gone = gone,
 		.verbose = verbose,
 	};
-	struct udmabuf_view view = { .held = true, .owner = owner };
-	struct backing backing = { .id = 5, .view = &view };
+	struct keep view = KEEP(.held = true, .owner = owner);
+	struct backing backing = { .id = 5, .view = &view.base };
 	struct capture c;
 
 	assert_non_null(b);
 	assert_int_equal(release_new(&host, SHORT_MS, &b->release), 0);
 	b->on_event = let_go_at_evict;
 	capture_begin();
-	assert_false(release_begin(b->release, &backing, &view, &view));
+	assert_false(release_begin(b->release, &backing, &view.base, &view));
 	turns_until(b, 2);
 	capture_end(&c);
 	finish(b);

@@ -376,7 +376,7 @@ static void release_ends_a_keeper(void **state)
 	keeper.child = child_with(fd, true);
 	close(fd);
 	capture_begin();
-	assert_false(release_begin(release, &backing, view, &keeper));
+	assert_false(release_begin(release, &backing, udmabuf_view_base(view), &keeper));
 	while (!keeper.gone) {
 		struct pollfd ready = { .fd = release_fd(release), .events = POLLIN };
 

@@ -40,12 +40,12 @@ struct outcome {
 	unsigned int freed;
 };
 
-static void made(void *cookie, struct udmabuf_view *view, uint32_t response)
+static void made(void *cookie, struct memory_view *view, uint32_t response)
 {
 	struct outcome *out = cookie;
 
 	out->made++;
-	out->view = view;
+	out->view = memory_view_udmabuf(view);
 	out->response = response;
 }
 
@@ -83,7 +83,7 @@ static struct udmabuf_view *begin(struct bench *b, const struct backing *backing
 
 	assert_int_equal(udmabuf_draft_extend(b->udmabuf, backing, &draft), OK);
 	assert_int_equal(udmabuf_view_create(b->udmabuf, backing, draft, made, out, &view),
-			 UDMABUF_LATER);
+			 MEMORY_VIEW_LATER);
 	assert_non_null(view);
 	assert_int_equal(out->made, before);
 	return view;

@@ -99,19 +99,19 @@ static void test_userptr(void **state)
 	second = new_context(bench);
 	make_backing(bench, &backing, 3, 4);
 	make_view(bench, &backing);
-	assert_true(udmabuf_view_alone(backing.base.view));
+	assert_true(memory_view_alone(backing.base.view));
 	assert_int_equal(ops->attach(context, &backing.base), 0);
-	WAIT_FOR(bench, udmabuf_view_held_by(backing.base.view, pid));
+	WAIT_FOR(bench, memory_view_held_by(backing.base.view, pid));
 	assert_int_equal(ops->attach(second, &backing.base), 0);
-	assert_false(udmabuf_view_alone(backing.base.view));
+	assert_false(memory_view_alone(backing.base.view));
 	ops->detach(context, &backing.base);
-	WAIT_FOR(bench, !udmabuf_view_held_by(backing.base.view, pid));
+	WAIT_FOR(bench, !memory_view_held_by(backing.base.view, pid));
 	assert_int_equal(ops->attach(context, &backing.base), 0);
-	WAIT_FOR(bench, udmabuf_view_held_by(backing.base.view, pid));
+	WAIT_FOR(bench, memory_view_held_by(backing.base.view, pid));
 	ops->detach(context, &backing.base);
 	ops->detach(second, &backing.base);
 	stop_backing(bench, &backing);
-	WAIT_FOR(bench, udmabuf_view_alone(backing.base.view));
+	WAIT_FOR(bench, memory_view_alone(backing.base.view));
 	free_backing(&backing);
 	assert_int_equal(bench->nr_lost, 0);
 	/* Another one with its id is not to be blamed on who had the first. */
@@ -146,18 +146,18 @@ static void test_evict(void **state)
 	make_backing(bench, &backing, 3, 4);
 	make_view(bench, &backing);
 	assert_int_equal(ops->attach(context, &backing.base), 0);
-	WAIT_FOR(bench, udmabuf_view_held_by(backing.base.view, pid));
+	WAIT_FOR(bench, memory_view_held_by(backing.base.view, pid));
 	stop_process(pid);
 	ops->detach(context, &backing.base);
 	stop_backing(bench, &backing);
-	assert_false(udmabuf_view_alone(backing.base.view));
+	assert_false(memory_view_alone(backing.base.view));
 	assert_int_equal(submit(bench, context, 0, true, NULL, 0, 1), 0);
 	ops->evict(bench->renderer, &backing.base, false);
 	WAIT_FOR(bench, bench->nr_lost == 1);
 	assert_ptr_equal(bench->lost[0], context);
 	assert_int_equal(bench->answers[1], 1);
 	assert_int_equal(bench->responses[1], ERR_UNSPEC);
-	WAIT_FOR(bench, udmabuf_view_alone(backing.base.view));
+	WAIT_FOR(bench, memory_view_alone(backing.base.view));
 	ops->evict(bench->renderer, &backing.base, true);
 	free_backing(&backing);
 	assert_int_equal(submit(bench, other, 0, true, NULL, 0, 2), 0);
@@ -206,11 +206,11 @@ static void test_device_memory(void **state)
 	assert_int_equal(submit(bench, context, 0, true, NULL, 0, 4), 0);
 	WAIT_FOR(bench, bench->answers[4]);
 	assert_int_equal(bench->nr_lost, 0);
-	assert_true(udmabuf_view_held_by(backing.base.view, pid));
-	assert_false(udmabuf_view_alone(backing.base.view));
+	assert_true(memory_view_held_by(backing.base.view, pid));
+	assert_false(memory_view_alone(backing.base.view));
 	ops->evict(bench->renderer, &backing.base, false);
 	WAIT_FOR(bench, bench->nr_lost == 1);
-	WAIT_FOR(bench, udmabuf_view_alone(backing.base.view));
+	WAIT_FOR(bench, memory_view_alone(backing.base.view));
 	free_backing(&backing);
 	ops->context_destroy(bench->renderer, context);
 }
@@ -227,7 +227,7 @@ static void test_evict_by_force(void **state)
 		skip();
 	make_backing(bench, &backing, 3, 4);
 	make_view(bench, &backing);
-	fd = udmabuf_view_dup(backing.base.view);
+	fd = udmabuf_view_dup(memory_view_udmabuf(backing.base.view));
 	assert_true(fd >= 0);
 	pid = fork();
 	assert_true(pid >= 0);
@@ -241,7 +241,7 @@ static void test_evict_by_force(void **state)
 	ops->evict(bench->renderer, &backing.base, true);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	assert_true(udmabuf_view_alone(backing.base.view));
+	assert_true(memory_view_alone(backing.base.view));
 	free_backing(&backing);
 }
 
@@ -268,7 +268,7 @@ static void test_many_userptrs(void **state)
 		assert_int_equal(ops->attach(context, &backing.base), 0);
 		ops->detach(context, &backing.base);
 		stop_backing(bench, &backing);
-		WAIT_FOR(bench, udmabuf_view_alone(backing.base.view));
+		WAIT_FOR(bench, memory_view_alone(backing.base.view));
 		ops->forget(bench->renderer, i);
 		free_backing(&backing);
 	}

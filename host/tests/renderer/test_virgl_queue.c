@@ -321,12 +321,12 @@ static void test_userptr_of_a_busy_context(void **state)
 		ops->detach(context, &backing.base);
 		ops->detach(busy, &backing.base);
 		stop_backing(bench, &backing);
-		assert_false(udmabuf_view_alone(backing.base.view));
+		assert_false(memory_view_alone(backing.base.view));
 		if (!i)
 			let_go_on(pid);
 		else
 			ops->evict(bench->renderer, &backing.base, false);
-		WAIT_FOR(bench, udmabuf_view_alone(backing.base.view));
+		WAIT_FOR(bench, memory_view_alone(backing.base.view));
 		ops->forget(bench->renderer, 3);
 		free_backing(&backing);
 		if (!i) {

@@ -97,9 +97,9 @@ static void test_userptr_outlives_the_server(void **state)
 	WAIT_FOR(bench, !ops->context_create(bench->renderer, VENUS, "", &other));
 	assert_int_equal(ops->attach(other, &backing.base), 0);
 	assert_int_equal(workers(pids), 1);
-	WAIT_FOR(bench, udmabuf_view_held_by(backing.base.view, pids[0]));
+	WAIT_FOR(bench, memory_view_held_by(backing.base.view, pids[0]));
 	stop_backing(bench, &backing);
-	WAIT_FOR(bench, udmabuf_view_alone(backing.base.view));
+	WAIT_FOR(bench, memory_view_alone(backing.base.view));
 	free_backing(&backing);
 	ops->context_destroy(bench->renderer, context);
 	ops->context_destroy(bench->renderer, other);

@@ -54,7 +54,7 @@ static void views_are_made_later(void **state)
 	assert_int_equal(answers[0]->order, 0);
 	assert_int_equal(do_attach(bench, 1, 5), ERR_RESOURCE);
 	st.views++;
-	st.made(st.made_cookie, (struct udmabuf_view *)&st.views, OK);
+	st.made(st.made_cookie, &st.view, OK);
 	assert_int_equal(answer_type(answers[0]), OK);
 	assert_int_equal(do_attach(bench, 1, 5), OK);
 	assert_int_equal(do_destroy(bench, 5), OK);
@@ -87,6 +87,7 @@ static void what_is_promised(void **state)
 	assert_true(gpu_device_features(bench->dev) & USERPTR_BIT);
 	assert_ptr_equal(st.config.udmabuf, &st);
 	assert_ptr_equal(st.config.gm, bench->gm);
+	assert_true(st.config.no_drm);
 	assert_int_equal(st.config.grace_ms, 1234);
 	assert_int_equal(get_info(bench, &info), INFO_OK);
 	/* The kernel's limits can be changed: a resource is refused when it is made. */
@@ -176,7 +177,7 @@ static void attached_as_a_dma_buf(void **state)
 	FILE *to = open_memstream(&text, &len);
 
 	(void)state;
-	assert_ptr_equal(st.attached->view, &st.views);
+	assert_ptr_equal(st.attached->view, &st.view);
 	assert_int_equal(do_blob(bench, 6, VIRTIO_GPU_BLOB_MEM_GUEST, PAGE, &page, 1), OK);
 	assert_int_equal(do_attach(bench, 1, 6), OK);
 	assert_null(st.attached->view);

@@ -372,7 +372,7 @@ static inline void make_view(struct bench *bench, struct test_backing *backing)
 	assert_int_equal(udmabuf_draft_extend(bench->udmabuf, &backing->base, &draft), OK);
 	assert_int_equal(
 		udmabuf_view_create(bench->udmabuf, &backing->base, draft, NULL, NULL, &view), OK);
-	backing->base.view = view;
+	backing->base.view = udmabuf_view_base(view);
 }
 
 static inline void stop_backing(struct bench *bench, struct test_backing *backing)
@@ -386,7 +386,7 @@ static inline void stop_backing(struct bench *bench, struct test_backing *backin
 static inline void free_backing(struct test_backing *backing)
 {
 	if (backing->base.view)
-		udmabuf_view_free(backing->base.view, NULL, NULL);
+		udmabuf_view_free(memory_view_udmabuf(backing->base.view), NULL, NULL);
 	run_list_destroy(&backing->base.runs);
 }
 

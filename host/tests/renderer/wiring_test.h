@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * wiring_test: a device whose renderer, dma-bufs and release are stand-ins
+ * wiring_test: a device whose renderers, dma-bufs and release are stand-ins
  *
- * The device is compiled in here, as it is where libvirglrenderer exists, whether it
- * exists here or not.  So one file of a program can include this.
+ * The device is compiled in here, as it is where libvirglrenderer and libdrm_amdgpu exist,
+ * whether they exist here or not.  So one file of a program can include this.
  */
 #ifndef WIRING_TEST_H
 #define WIRING_TEST_H
 
 #ifndef HAVE_VIRGLRENDERER
 #define HAVE_VIRGLRENDERER
+#endif
+#ifndef HAVE_AMDGPU
+#define HAVE_AMDGPU
 #endif
 #include "gpu/gpu_device.c"
 #include "memory/release.h"
@@ -22,6 +25,7 @@
 #include "tests/util/capture.h"
 
 #define CAPSET 4
+#define CAPSET_NATIVE 6
 #define INFO_OK VIRTIO_GPU_RESP_OK_USERPTR_INFO
 #define USERPTR_BIT ((uint64_t)1 << VIRTIO_GPU_F_RESOURCE_USERPTR)
 
@@ -38,7 +42,8 @@
  * @drafts: live ones
  * @extended: how often one was
  * @opened: udmabuf_open() less udmabuf_close()
- * @views: live ones
+ * @views: live ones that are dma-bufs
+ * @view: any of them
  * @released: release_new() less release_free()
  * @waits: release_begin() is not done at once
  * @pending: cookie of the release that waits
@@ -48,6 +53,9 @@
  * @host: the device
  * @config: of the renderer
  * @renderer_fd: never readable
+ * @amdgpu_error: of the amdgpu renderer's create()
+ * @amdgpu_config: of that
+ * @amdgpu_fd: never readable
  * @context: the last
  * @attached: the last backing
  * @forced: evict() with force
@@ -60,12 +68,13 @@ static struct standing {
 	uint32_t draft_answer;
 	uint32_t view_answer;
 	bool later;
-	udmabuf_made *made;
+	memory_view_made *made;
 	void *made_cookie;
 	int drafts;
 	unsigned int extended;
 	int opened;
 	int views;
+	struct memory_view view;
 	int released;
 	bool waits;
 	void *pending;
@@ -75,6 +84,9 @@ static struct standing {
 	struct renderer_host host;
 	struct renderer_config config;
 	int renderer_fd;
+	int amdgpu_error;
+	struct renderer_config amdgpu_config;
+	int amdgpu_fd;
 	struct renderer_context *context;
 	struct backing *attached;
 	unsigned int forced;
@@ -120,7 +132,7 @@ uint32_t udmabuf_draft_extend(struct udmabuf *udmabuf, const struct backing *bac
 			      struct udmabuf_draft **draft)
 {
 	assert_ptr_equal(udmabuf, &st);
-	assert_false(backing->readonly);
+	(void)backing;
 	st.extended++;
 	if (!*draft)
 		st.drafts++;
@@ -130,35 +142,43 @@ uint32_t udmabuf_draft_extend(struct udmabuf *udmabuf, const struct backing *bac
 
 void udmabuf_draft_free(struct udmabuf_draft *draft)
 {
+	if (!draft)
+		return;
 	assert_ptr_equal(draft, &st.drafts);
 	st.drafts--;
 }
 
+static void dispose(struct memory_view *view, struct run_list *runs)
+{
+	(void)runs;
+	assert_ptr_equal(view, &st.view);
+	assert_true(st.later);
+	note('x');
+}
+
+static const struct memory_view_ops dmabuf_ops = {
+	.kind = MEMORY_VIEW_UDMABUF,
+	.dispose = dispose,
+};
+
 uint32_t udmabuf_view_create(struct udmabuf *udmabuf, const struct backing *backing,
-			     struct udmabuf_draft *draft, udmabuf_made *made, void *cookie,
+			     struct udmabuf_draft *draft, memory_view_made *made, void *cookie,
 			     struct udmabuf_view **out)
 {
 	(void)udmabuf;
 	st.made = made;
 	st.made_cookie = cookie;
-	assert_false(backing->readonly);
+	(void)backing;
 	assert_ptr_equal(draft, &st.drafts);
 	if (st.view_answer != OK)
 		return st.view_answer;
 	st.drafts--;
-	*out = (struct udmabuf_view *)&st.views;
+	st.view.ops = &dmabuf_ops;
+	*out = memory_view_udmabuf(&st.view);
 	if (st.later)
-		return UDMABUF_LATER;
+		return MEMORY_VIEW_LATER;
 	st.views++;
 	return OK;
-}
-
-void udmabuf_view_dispose(struct udmabuf_view *view, struct run_list *runs)
-{
-	(void)runs;
-	assert_ptr_equal(view, &st.views);
-	assert_true(st.later);
-	note('x');
 }
 
 void udmabuf_print_quotas(const struct udmabuf *udmabuf, FILE *to)
@@ -193,14 +213,19 @@ void release_free(struct release *release)
 	st.released--;
 }
 
-bool release_begin(struct release *release, struct backing *backing, struct udmabuf_view *view,
+bool release_begin(struct release *release, struct backing *backing, struct memory_view *view,
 		   void *cookie)
 {
 	(void)release;
-	assert_ptr_equal(view, &st.views);
 	assert_ptr_equal(backing->view, view);
 	assert_true(backing_stopped(backing));
 	note('b');
+	if (memory_view_stitch(view)) {
+		assert_true(memory_view_alone(view));
+		assert_true(view->ops->free(view, NULL, NULL));
+		return true;
+	}
+	assert_ptr_equal(view, &st.view);
 	if (st.waits)
 		st.pending = cookie;
 	else
@@ -208,12 +233,15 @@ bool release_begin(struct release *release, struct backing *backing, struct udma
 	return !st.waits;
 }
 
-void release_now(struct release *release, struct backing *backing, struct udmabuf_view *view)
+void release_now(struct release *release, struct backing *backing, struct memory_view *view)
 {
 	(void)release;
-	(void)backing;
-	assert_ptr_equal(view, &st.views);
 	note('n');
+	if (memory_view_stitch(view)) {
+		view->ops->dispose(view, &backing->runs);
+		return;
+	}
+	assert_ptr_equal(view, &st.view);
 	st.pending = NULL;
 	st.views--;
 }
@@ -369,6 +397,63 @@ const struct renderer_ops renderer_virgl = {
 	.dispatch = virgl_dispatch,
 };
 
+static inline int amdgpu_create(const struct renderer_config *config,
+				const struct renderer_host *host, struct renderer **out)
+{
+	if (st.amdgpu_error)
+		return st.amdgpu_error;
+	st.amdgpu_config = *config;
+	st.host = *host;
+	st.amdgpu_fd = eventfd(0, EFD_CLOEXEC);
+	*out = (struct renderer *)&st.amdgpu_fd;
+	return 0;
+}
+
+static inline void amdgpu_destroy(struct renderer *renderer)
+{
+	(void)renderer;
+	close(st.amdgpu_fd);
+}
+
+/* Its contexts keep a promise not to write. */
+static inline bool amdgpu_capset(const struct renderer *renderer, unsigned int index,
+				 struct renderer_capset *out)
+{
+	(void)renderer;
+	*out = (struct renderer_capset){ .id = CAPSET_NATIVE, .size = 160, .rdonly = true };
+	return !index;
+}
+
+static inline int amdgpu_fd(const struct renderer *renderer)
+{
+	(void)renderer;
+	return st.amdgpu_fd;
+}
+
+static inline void amdgpu_forget(struct renderer *renderer, uint32_t id)
+{
+	(void)renderer;
+	(void)id;
+}
+
+const struct renderer_ops renderer_amdgpu = {
+	.name = "amdgpu",
+	.create = amdgpu_create,
+	.destroy = amdgpu_destroy,
+	.capset = amdgpu_capset,
+	.context_create = virgl_context_create,
+	.context_destroy = virgl_context_destroy,
+	.attach = virgl_attach,
+	.detach = virgl_detach,
+	.quiesce = virgl_quiesce,
+	.evict = virgl_evict,
+	.forget = amdgpu_forget,
+	.reset = virgl_reset,
+	.jobs = virgl_jobs,
+	.fd = amdgpu_fd,
+	.dispatch = virgl_dispatch,
+};
+
 /* ---- the bench ---- */
 
 static inline struct gpu_config virgl_config(void)
@@ -377,6 +462,7 @@ static inline struct gpu_config virgl_config(void)
 
 	config.loopback = false;
 	config.virgl = true;
+	config.native_context = GPU_NATIVE_OFF;
 	config.grace_ms = 1234;
 	return config;
 }
