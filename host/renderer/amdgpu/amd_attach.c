@@ -179,6 +179,10 @@ int amd_attach(struct renderer_context *base, struct backing *backing)
 	if (err)
 		return err;
 	hold->userptr = true;
+	/* From before there is an object until there is none any more. */
+	hold->view = memory_view_stitch(backing->view);
+	if (hold->view)
+		stitch_view_get(hold->view);
 	err = make_object(context, backing, &hold->object);
 	if (err) {
 		log_error("context %u (%s): resource %u cannot be given to the GPU: %s", base->id,
@@ -188,9 +192,6 @@ int amd_attach(struct renderer_context *base, struct backing *backing)
 		return err;
 	}
 	hold->object->holds++;
-	hold->view = memory_view_stitch(backing->view);
-	if (hold->view)
-		stitch_view_get(hold->view);
 	attach->object = hold->object;
 	return begin(context, hold, attach);
 }
@@ -361,4 +362,6 @@ void amd_evict(struct renderer *renderer, struct backing *backing, bool force)
 	LIST_FOREACH(context, &renderer->contexts, link)
 		if (holds(context, backing->id))
 			amd_context_end(context, true);
+	/* Whoever asks for it may wait for the outcome, and hear of nothing else. */
+	renderer_amdgpu.dispatch(renderer);
 }
