@@ -132,9 +132,14 @@ static void test_copy_given_up(void **state)
 	device.hostile = HOSTILE_JOB;
 	assert_int_equal(ops()->copy(gpu, va, va, 4), -ECANCELED);
 	assert_int_equal(device.contexts, 0);
+	/* Whatever was there before. */
+	memset(gpu->copier.ib.map, 0, P);
+	memcpy((uint8_t *)gpu->copier.ib.map + 0xfc0, &(uint32_t){ 3 }, 4);
+	assert_int_equal(gpu->copier.value, 2);
+	assert_int_equal(ops()->copy(gpu, va, va, 4), -ECANCELED);
 	device.hostile = HOSTILE_NOT;
 	assert_int_equal(ops()->copy(gpu, va, va, 4), 0);
-	assert_int_equal(device.ctx_id, 2);
+	assert_int_equal(device.ctx_id, 3);
 	/* Or does not take it at all. */
 	device.refuse = AMDVGPU_CS_SUBMIT;
 	device.refusal = -ENOMEM;

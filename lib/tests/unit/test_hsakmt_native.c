@@ -205,6 +205,7 @@ static void test_map_refused(void **state)
 	device.refusal = -ENOSPC;
 	assert_int_equal(map_range(77, P, &va), -ENOSPC);
 	assert_int_equal(va, 1);
+	assert_null(interval_first(&gpu->va.used, 0, UINT64_MAX));
 	device.refuse = 0;
 	assert_int_not_equal(map_it(77, P), 0);
 	device.fail_after = device.ioctls;
