@@ -145,6 +145,8 @@ struct native_copier {
  * @fd: its descriptor
  * @minor: its number
  * @lost: the context is
+ * @refused: a command without an answer was, and somebody knows
+ * @errors: the device had counted then
  * @shmem: response memory
  * @rsp_offset: where answers begin in it
  * @seqno: of the last command
@@ -157,6 +159,8 @@ struct hsakmt_gpu {
 	int fd;
 	uint32_t minor;
 	bool lost;
+	bool refused;
+	uint32_t errors;
 	struct native_blob shmem;
 	uint32_t rsp_offset;
 	uint32_t seqno;

@@ -85,10 +85,13 @@ void native_unmap(struct hsakmt_gpu *gpu, uint64_t va, uint64_t size)
 {
 	struct interval_node *node = interval_first(&gpu->va.used, va, va);
 	struct native_mapping *mapping = to_mapping(node);
+	int ret;
 
 	if (!node || node->first != va || mapping->size != size)
 		return;
-	if (va_op(gpu, mapping, AMDGPU_VA_OP_UNMAP, 0))
+	ret = va_op(gpu, mapping, AMDGPU_VA_OP_UNMAP, 0);
+	/* A resource that was revoked the device may have let go, with all its addresses. */
+	if (ret && ret != -ENOENT)
 		return;
 	native_va_free(&gpu->va, &mapping->node);
 	free(mapping);

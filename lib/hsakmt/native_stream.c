@@ -145,22 +145,32 @@ static int wait_fence(int fence)
 	return ret < 0 || !(pfd.revents & POLLIN) ? -EIO : 0;
 }
 
+/*
+ * The device counts commands that failed and that, for what it knows, nobody waits for.
+ * Those that are waited for here, and said so, are no news.
+ */
+static bool has_failed(struct hsakmt_gpu *gpu, const struct amdvgpu_rsp *rsp)
+{
+	uint32_t before = gpu->errors;
+	bool known = gpu->refused || rsp->ret;
+
+	gpu->errors = __atomic_load_n(&shmem_of(gpu)->async_error, __ATOMIC_RELAXED);
+	gpu->refused = false;
+	return gpu->errors != before && !known;
+}
+
 /* What the device has written is there, if it is. */
 static int read_answer(struct hsakmt_gpu *gpu, const struct amdvgpu_req *req,
 		       const struct amdvgpu_rsp *slot, struct amdvgpu_rsp *rsp, uint32_t size)
 {
-	struct amdvgpu_shmem *shmem = shmem_of(gpu);
-
-	if (__atomic_load_n(&shmem->seqno, __ATOMIC_ACQUIRE) != req->seqno)
+	if (__atomic_load_n(&shmem_of(gpu)->seqno, __ATOMIC_ACQUIRE) != req->seqno)
 		return -EPROTO;
-	if (__atomic_load_n(&shmem->async_error, __ATOMIC_RELAXED))
-		return -EIO;
 	memcpy(rsp, slot, size);
 	/* Only the copy is looked at from here on: the device may go on writing. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if ((int32_t)rsp->ret > 0 || (int32_t)rsp->ret < -MAX_ERRNO)
 		return -EPROTO;
-	return 0;
+	return has_failed(gpu, rsp) ? -EIO : 0;
 }
 
 /**
@@ -209,8 +219,7 @@ int native_call(struct hsakmt_gpu *gpu, uint32_t ring, struct amdvgpu_req *req,
  * @size: bytes, whole pages
  * @blob: out
  *
- * Return: 0 or a negative errno.  If the device has made none that may be noticed with
- * the next command only.
+ * Return: 0 or a negative errno, -ENOMEM if the device has made none.
  */
 int native_new_buffer(struct hsakmt_gpu *gpu, uint64_t size, struct native_blob *blob)
 {
@@ -222,10 +231,15 @@ int native_new_buffer(struct hsakmt_gpu *gpu, uint64_t size, struct native_blob 
 		.domain = AMDGPU_GEM_DOMAIN_GTT,
 	};
 
+	int ret;
+
 	if (gpu->lost)
 		return -EIO;
 	/* Sent or not, the number is not used again: it may be either. */
 	gpu->blob_id++;
 	gpu->seqno++;
-	return create_blob(gpu, new.blob_id, size, &new.req, blob);
+	ret = create_blob(gpu, new.blob_id, size, &new.req, blob);
+	if (ret)
+		gpu->refused = true;
+	return ret;
 }

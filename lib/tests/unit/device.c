@@ -208,10 +208,14 @@ static void check_seqno(const struct amdvgpu_req *req)
 	device.seqno = req->seqno;
 }
 
+static struct amdvgpu_shmem *shmem(void)
+{
+	return (void *)(device.memory + device.blobs[1].offset);
+}
+
 static int do_create_blob(struct vg_create_blob *arg)
 {
 	struct device_blob *blob = &device.blobs[++device.nr_blobs];
-	struct amdvgpu_shmem *shmem;
 
 	BUG_ON(device.nr_blobs >= ARRAY_SIZE(device.blobs) || arg->size & 4095);
 	BUG_ON(arg->blob_mem != VG_BLOB_MEM_HOST3D || arg->blob_flags != VG_BLOB_USE_MAPPABLE);
@@ -220,14 +224,15 @@ static int do_create_blob(struct vg_create_blob *arg)
 	arg->bo_handle = device.nr_blobs;
 	arg->res_handle = device.nr_blobs + DEVICE_RES;
 	if (!arg->blob_id) {
-		shmem = (void *)(device.memory + blob->offset);
-		shmem->rsp_mem_offset = device.rsp_offset;
+		BUG_ON(device.nr_blobs != 1);
+		shmem()->rsp_mem_offset = device.rsp_offset;
 		return 0;
 	}
 	BUG_ON(arg->cmd_size != sizeof(device.gem_new));
 	memcpy(&device.gem_new, (void *)(uintptr_t)arg->cmd, sizeof(device.gem_new));
 	check_seqno(&device.gem_new.req);
 	BUG_ON(device.gem_new.blob_id != arg->blob_id);
+	shmem()->async_error += device.nr_blobs >= device.unmappable;
 	return 0;
 }
 
@@ -249,11 +254,6 @@ int __wrap_vg_bo_close(int fd, uint32_t handle)
 }
 
 /* ---- commands --------------------------------------------------------------- */
-
-static struct amdvgpu_shmem *shmem(void)
-{
-	return (void *)(device.memory + device.blobs[1].offset);
-}
 
 static void answer(const struct amdvgpu_req *req, int ret, const void *data, uint32_t size)
 {
@@ -409,6 +409,8 @@ static void execute(const struct amdvgpu_req *req)
 	check_seqno(req);
 	if (device.hostile == HOSTILE_IDLE)
 		return;
+	/* Jobs count, for those who do not look at the answer. */
+	shmem()->async_error += req->cmd == device.refuse && req->cmd == AMDVGPU_CS_SUBMIT;
 	if (req->cmd == device.refuse)
 		answer(req, device.refusal, NULL, 0);
 	else if (req->cmd == AMDVGPU_QUERY_INFO)
@@ -422,7 +424,7 @@ static void execute(const struct amdvgpu_req *req)
 	else
 		BUG_ON("unknown command");
 	shmem()->seqno = req->seqno + (device.hostile == HOSTILE_SEQNO);
-	shmem()->async_error = device.hostile == HOSTILE_ASYNC;
+	shmem()->async_error += device.hostile == HOSTILE_ASYNC;
 }
 
 static int broken_fence(void)

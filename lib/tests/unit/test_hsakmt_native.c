@@ -233,6 +233,14 @@ static void test_unmap_refused(void **state)
 	/* Back at the start. */
 	gpu->va.cursor = gpu->va.first;
 	assert_int_not_equal(map_it(78, P), va);
+	/* Of what is not there any more nothing is mapped. */
+	device.refuse = AMDVGPU_BO_VA_OP;
+	device.refusal = -ENOENT;
+	ops()->unmap(gpu, va, P);
+	device.refuse = 0;
+	device.nr_maps = 0;
+	gpu->va.cursor = gpu->va.first;
+	assert_int_equal(map_it(79, P), va);
 }
 
 static void test_interrupted(void **state)
