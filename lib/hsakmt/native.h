@@ -178,6 +178,7 @@ int native_node_open(struct hsakmt_gpu *gpu);
 
 extern unsigned int native_timeout_ms;
 
+int native_ioctl(int fd, unsigned long request, void *arg);
 int native_stream_open(struct hsakmt_gpu *gpu);
 int native_call(struct hsakmt_gpu *gpu, uint32_t ring, struct amdvgpu_req *req,
 		struct amdvgpu_rsp *rsp, uint32_t size);

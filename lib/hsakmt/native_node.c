@@ -17,9 +17,10 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <drm/virtgpu_drm_userptr.h>
+
 #include "native.h"
 #include "native_uapi.h"
-#include "virtgpu_ioctl.h"
 
 #define DRIVER "virtio_gpu"
 /* Render nodes are these minors. */
@@ -47,7 +48,7 @@ static int check_driver(int fd)
 		.name_len = sizeof(name),
 		.name = name,
 	};
-	int ret = vg_ioctl(fd, DRM_IOCTL_VERSION, &version);
+	int ret = native_ioctl(fd, DRM_IOCTL_VERSION, &version);
 
 	if (ret)
 		return ret;
@@ -65,7 +66,7 @@ static int check_userptr(int fd)
 		.value = (uintptr_t)&value,
 	};
 
-	if (vg_ioctl(fd, VG_IOCTL_GETPARAM, &arg) || !value)
+	if (native_ioctl(fd, VG_IOCTL_GETPARAM, &arg) || !value)
 		return -ENODEV;
 	return 0;
 }
@@ -79,7 +80,8 @@ static int check_capset(int fd)
 		.size = sizeof(capset),
 	};
 
-	if (vg_ioctl(fd, VG_IOCTL_GET_CAPS, &arg) || capset.context_type != AMDVGPU_CONTEXT_TYPE)
+	if (native_ioctl(fd, VG_IOCTL_GET_CAPS, &arg) ||
+	    capset.context_type != AMDVGPU_CONTEXT_TYPE)
 		return -ENODEV;
 	return 0;
 }
@@ -95,7 +97,7 @@ static int make_context(int fd)
 		.params = (uintptr_t)params,
 	};
 
-	return vg_ioctl(fd, VG_IOCTL_CONTEXT_INIT, &arg);
+	return native_ioctl(fd, VG_IOCTL_CONTEXT_INIT, &arg);
 }
 
 static int try_node(struct hsakmt_gpu *gpu, const char *path)

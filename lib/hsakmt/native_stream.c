@@ -25,6 +25,24 @@
 /* How long a command or a job may take; a GPU that hangs is reset after a third of it. */
 unsigned int native_timeout_ms = 30000;
 
+/**
+ * native_ioctl() - an ioctl that signals do not end
+ * @fd: render node
+ * @request: request
+ * @arg: its argument
+ *
+ * Return: 0 or a negative errno.
+ */
+int native_ioctl(int fd, unsigned long request, void *arg)
+{
+	int ret;
+
+	do {
+		ret = vg_ioctl(fd, request, arg);
+	} while (ret == -EINTR);
+	return ret;
+}
+
 static struct amdvgpu_shmem *shmem_of(struct hsakmt_gpu *gpu)
 {
 	return gpu->shmem.map;
@@ -36,7 +54,7 @@ static int map_blob(struct hsakmt_gpu *gpu, struct native_blob *blob)
 	void *map;
 	int ret;
 
-	ret = vg_ioctl(gpu->fd, VG_IOCTL_MAP, &arg);
+	ret = native_ioctl(gpu->fd, VG_IOCTL_MAP, &arg);
 	if (ret)
 		return ret;
 	map = mmap(NULL, blob->size, PROT_READ | PROT_WRITE, MAP_SHARED, gpu->fd, arg.offset);
@@ -63,7 +81,7 @@ static int create_blob(struct hsakmt_gpu *gpu, uint64_t blob_id, uint64_t size,
 	};
 	int ret;
 
-	ret = vg_ioctl(gpu->fd, VG_IOCTL_CREATE_BLOB, &arg);
+	ret = native_ioctl(gpu->fd, VG_IOCTL_CREATE_BLOB, &arg);
 	if (ret)
 		return ret;
 	blob->handle = arg.bo_handle;
@@ -121,11 +139,8 @@ static int submit(struct hsakmt_gpu *gpu, uint32_t ring, const struct amdvgpu_re
 		.fence_fd = -1,
 		.ring_idx = ring,
 	};
-	int ret;
+	int ret = native_ioctl(gpu->fd, VG_IOCTL_EXECBUFFER, &arg);
 
-	do {
-		ret = vg_ioctl(gpu->fd, VG_IOCTL_EXECBUFFER, &arg);
-	} while (ret == -EINTR);
 	*fence = arg.fence_fd;
 	return ret;
 }

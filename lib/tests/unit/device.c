@@ -438,10 +438,6 @@ static int broken_fence(void)
 
 static int do_execbuffer(struct vg_execbuffer *arg)
 {
-	if (device.interrupted) {
-		device.interrupted--;
-		return -EINTR;
-	}
 	BUG_ON(!device.context || arg->flags != 6 || arg->size > DEVICE_STREAM);
 	memcpy(device.stream, (void *)(uintptr_t)arg->command, arg->size);
 	device.stream_size = arg->size;

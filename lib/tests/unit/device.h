@@ -112,7 +112,6 @@ struct device_copy {
  * @fail_after: so many ioctls work, and then
  * @fail: fail with this, negative
  * @fail_once: only one does
- * @interrupted: so many EXECBUFFERs are
  * @refuse: command that is answered with
  * @refusal: this, negative
  * @rsp_offset: where answers begin
@@ -150,7 +149,6 @@ struct device {
 	unsigned int fail_after;
 	int fail;
 	bool fail_once;
-	unsigned int interrupted;
 	uint32_t refuse;
 	int refusal;
 	uint32_t rsp_offset;
