@@ -217,6 +217,9 @@ TEST_F(amdgpu, contained)
 	EXPECT_TRUE(is_filled(other, 5 * PAGE, 4));
 
 	EXPECT_EQ(OK, hsaKmtUnmapMemoryToGPU(block));
+	/* The resource is the job's, by its other address; this one is none any more. */
+	EXPECT_EQ(HSAKMT_STATUS_ERROR, copy(outer_va, inner_va, 5 * PAGE));
+	EXPECT_TRUE(is_all(block, 5 * PAGE, 0));
 	EXPECT_EQ(OK, hsaKmtDeregisterMemory(block));
 	fill(inner, 5 * PAGE, 5);
 	ASSERT_EQ(OK, hsaKmtMapMemoryToGPU(inner, 5 * PAGE, &again));
