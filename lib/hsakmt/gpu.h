@@ -3,8 +3,8 @@
  * gpu: what this library needs of a GPU
  *
  * The library has the memory, and the books; a backend has the GPU: a context on a
- * render node whose commands make addresses for resources.  There is none yet.
- * hsakmt_gpu_backend() says which one it is.
+ * render node whose commands make addresses for resources.  hsakmt_gpu_backend() says
+ * which one it is.
  *
  * Locking: one call at a time.  None is made in a child of fork(): what is open there
  * is the parent's, and is left alone.
@@ -48,6 +48,8 @@ struct hsakmt_gpu_range {
  * @fd: the node, for libvirtgpu-userptr
  * @map: give a range an address, on a page; 0 or a negative errno
  * @unmap: take it back; the GPU cannot reach the range any more when it returns
+ * @copy: between two addresses, and wait for it; 0 or a negative errno, -ECANCELED if
+ *	the GPU could not do it; NULL if there is no such thing
  * @node_properties: of the GPU; all zero before
  * @nr_memory_banks: how many
  * @memory_properties: of one of them; all zero before
@@ -58,6 +60,7 @@ struct hsakmt_gpu_ops {
 	int (*fd)(struct hsakmt_gpu *gpu);
 	int (*map)(struct hsakmt_gpu *gpu, const struct hsakmt_gpu_range *range, uint64_t *va);
 	void (*unmap)(struct hsakmt_gpu *gpu, uint64_t va, uint64_t size);
+	int (*copy)(struct hsakmt_gpu *gpu, uint64_t dst, uint64_t src, uint64_t size);
 	void (*node_properties)(struct hsakmt_gpu *gpu, HsaNodeProperties *properties);
 	unsigned int (*nr_memory_banks)(struct hsakmt_gpu *gpu);
 	void (*memory_properties)(struct hsakmt_gpu *gpu, unsigned int bank,

@@ -44,6 +44,8 @@ HSAKMT_STATUS kfd_status(int error)
 		return HSAKMT_STATUS_NOT_SUPPORTED;
 	case -ENODEV:
 	case -EIO:
+	case -EPROTO:
+	case -ETIMEDOUT:
 		return HSAKMT_STATUS_KERNEL_COMMUNICATION_ERROR;
 	case -ESTALE:
 		return NOT_OPENED;

@@ -7,6 +7,7 @@
 #
 #	LIB_BUILD	where it was built
 #	LIB_SOURCE	the folder lib
+#	HSAKMT_INCLUDE	the folder of <hsakmt/hsakmt.h>, where that is not the machine's
 #
 # Everything that it makes lies in the current folder.
 # shellcheck disable=SC2317 # called by name
@@ -37,7 +38,7 @@ symbols_static() {
 	diff expected shown
 }
 
-# The thunk shows what it says, each of which the stock header declares.
+# The thunk shows what it says, each of which the stock header declares, or its own.
 symbols_hsakmt() {
 	[ -e "$HSAKMT" ] || { echo "there was no <hsakmt/hsakmt.h>"; return 77; }
 	nm -D --defined-only "$HSAKMT" | awk '$2 == "T" { print $3 }' >shown
@@ -60,7 +61,7 @@ dependencies() {
 # install: below DESTDIR, for PREFIX.
 install_it() {
 	env -u MAKEFLAGS "${MAKE:-make}" -s -C "$LIB_SOURCE" O="$LIB_BUILD" PREFIX=/usr \
-		DESTDIR="$PWD/dest" install
+		HSAKMT="${HSAKMT_INCLUDE:-}" DESTDIR="$PWD/dest" install
 }
 
 # Who compiles against what was installed finds all of it, in C and in C++, shared
@@ -92,11 +93,44 @@ installed() {
 	fi
 }
 
+# So does who compiles against the thunk; it says that there is no GPU.
+installed_hsakmt() {
+	[ -e "$HSAKMT" ] || { echo "there was no <hsakmt/hsakmt.h>"; return 77; }
+	[ -d dest ] || install_it || return 1
+	cat >program.c <<-'END'
+		#include <hsakmt-virtgpu.h>
+
+		int main(void)
+		{
+			return hsaKmtOpenKFD() == HSAKMT_STATUS_KERNEL_IO_CHANNEL_NOT_OPENED &&
+			       hsaKmtVirtgpuCopy(1, 2, 3, 4) != HSAKMT_STATUS_SUCCESS ? 0 : 1;
+		}
+	END
+	cp program.c program.cc
+	flags=$(PKG_CONFIG_SYSROOT_DIR=$PWD/dest PKG_CONFIG_PATH='' \
+		PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 PKG_CONFIG_ALLOW_SYSTEM_LIBS=1 \
+		PKG_CONFIG_LIBDIR=$PWD/dest/usr/lib/pkgconfig \
+		pkg-config --cflags --libs libhsakmt-virtgpu) || return 1
+	# shellcheck disable=SC2086 # lists
+	$CC -Wall -Wextra -Werror -o program program.c $flags \
+		-idirafter "${HSAKMT_INCLUDE:-/usr/include}" -Wl,-rpath-link,dest/usr/lib || return 1
+	HSAKMT_VIRTGPU_NODE=/dev/null LD_LIBRARY_PATH=$PWD/dest/usr/lib ./program || return 1
+	if command -v g++ >/dev/null; then
+		# shellcheck disable=SC2086 # lists
+		g++ -Wall -Wextra -Werror $flags -idirafter "${HSAKMT_INCLUDE:-/usr/include}" \
+			-fsyntax-only program.cc || return 1
+	fi
+}
+
 # Each function has a manual page, under its own name.
 manual() {
 	status=0
 	[ -d dest ] || install_it || return 1
 	for name in $(interface); do
+		[ -e "dest/usr/share/man/man3/$name.3" ] || { echo "no page $name.3"; status=1; }
+	done
+	for name in $(grep -ohE '\bhsaKmtVirtgpu[A-Za-z]+\(' "$LIB_SOURCE/include/hsakmt-virtgpu.h" |
+		tr -d '(' | sort -u); do
 		[ -e "dest/usr/share/man/man3/$name.3" ] || { echo "no page $name.3"; status=1; }
 	done
 	for name in virtgpu-userptr hsakmt-virtgpu; do
@@ -112,7 +146,8 @@ manual() {
 	return "$status"
 }
 
-for test in symbols symbols_static symbols_hsakmt dependencies installed manual; do
+for test in symbols symbols_static symbols_hsakmt dependencies installed installed_hsakmt \
+	manual; do
 	echo "[ RUN      ] $test"
 	"$test"
 	case $? in

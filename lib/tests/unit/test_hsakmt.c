@@ -16,6 +16,7 @@
 
 #include "fake.h"
 #include "gpu.h"
+#include "hsakmt-virtgpu.h"
 
 #define P FAKE_PAGE
 #define BASE 0x100000ul
@@ -30,6 +31,7 @@ static struct gpu {
 	struct hsakmt_gpu_range maps[MAPS];
 	bool mapped[MAPS];
 	unsigned int nr, opens, closes;
+	uint64_t dst, src, size;
 	int fail;
 } gpu = { .lock = PTHREAD_MUTEX_INITIALIZER, .unmapped = PTHREAD_COND_INITIALIZER };
 
@@ -94,6 +96,15 @@ static void gpu_unmap(struct hsakmt_gpu *out, uint64_t va, uint64_t size)
 	pthread_mutex_unlock(&gpu.lock);
 }
 
+static int gpu_copy(struct hsakmt_gpu *out, uint64_t dst, uint64_t src, uint64_t size)
+{
+	(void)out;
+	gpu.dst = dst;
+	gpu.src = src;
+	gpu.size = size;
+	return gpu.fail;
+}
+
 static void gpu_node(struct hsakmt_gpu *out, HsaNodeProperties *properties)
 {
 	(void)out;
@@ -119,6 +130,7 @@ static const struct hsakmt_gpu_ops gpu_ops = {
 	.fd = gpu_fd,
 	.map = gpu_map,
 	.unmap = gpu_unmap,
+	.copy = gpu_copy,
 	.node_properties = gpu_node,
 	.nr_memory_banks = gpu_banks,
 	.memory_properties = gpu_memory,
@@ -393,6 +405,8 @@ static void test_errors(void **state)
 		{ -ENOSPC, HSAKMT_STATUS_OUT_OF_RESOURCES },
 		{ -EOPNOTSUPP, HSAKMT_STATUS_NOT_SUPPORTED },
 		{ -EIO, HSAKMT_STATUS_KERNEL_COMMUNICATION_ERROR },
+		{ -EPROTO, HSAKMT_STATUS_KERNEL_COMMUNICATION_ERROR },
+		{ -ETIMEDOUT, HSAKMT_STATUS_KERNEL_COMMUNICATION_ERROR },
 		{ -EBUSY, HSAKMT_STATUS_ERROR },
 	};
 	HSAuint64 va;
@@ -457,6 +471,21 @@ static void test_alloc_refused(void **state)
 	assert_int_equal(hsaKmtAllocMemory(1, P, flags, &memory), OK);
 	flags.ui32.Scratch = 1;
 	assert_int_equal(hsaKmtAllocMemory(1, P, flags, &memory), HSAKMT_STATUS_NOT_SUPPORTED);
+}
+
+static void test_copy(void **state)
+{
+	(void)state;
+	assert_int_equal(hsaKmtVirtgpuCopy(1, 5, 6, 7), OK);
+	assert_int_equal(gpu.dst, 5);
+	assert_int_equal(gpu.src, 6);
+	assert_int_equal(gpu.size, 7);
+	assert_int_equal(hsaKmtVirtgpuCopy(0, 1, 2, 3), HSAKMT_STATUS_INVALID_NODE_UNIT);
+	assert_int_equal(hsaKmtVirtgpuCopy(2, 1, 2, 3), HSAKMT_STATUS_INVALID_NODE_UNIT);
+	assert_int_equal(gpu.size, 7);
+	gpu.fail = -ECANCELED;
+	assert_int_equal(hsaKmtVirtgpuCopy(1, 1, 2, 3), HSAKMT_STATUS_ERROR);
+	gpu.fail = 0;
 }
 
 static void test_topology(void **state)
@@ -544,6 +573,7 @@ int main(void)
 		TEST(test_errors),
 		TEST(test_alloc),
 		TEST(test_alloc_refused),
+		TEST(test_copy),
 		TEST(test_topology),
 #ifndef __SANITIZE_THREAD__
 		TEST(test_fork),
