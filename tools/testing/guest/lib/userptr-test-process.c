@@ -76,7 +76,8 @@ int child_result(pid_t pid)
 {
 	int status;
 
-	if (wait_child(pid, VG_TIMEOUT_MS, &status)) {
+	/* A program's whole life, on a machine that may have others to serve. */
+	if (wait_child(pid, 4 * VG_TIMEOUT_MS, &status)) {
 		kill(pid, SIGKILL);
 		return -1000;
 	}
