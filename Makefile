@@ -156,13 +156,19 @@ test-qemu: $(call built,host tools lib) kernel-x86
 	$(Q)scripts/fetch-trixie --for-qemu
 	$(Q)tools/testing/run/run-qemu-tests
 
+# The device's test programs for the hosts' system; layers that go on at the same time
+# want them.
+TRIXIE_TESTS = +$(Q)mkdir -p $(BUILD)/venus && flock $(BUILD)/venus/host.lock \
+	$(MAKE) --no-print-directory -j$(JOBS) -C host O=$(BUILD)/venus/host SYSROOT=$(BUILD)/trixie tests
+
 ## test-venus: Vulkan on process memory, with stock QEMU, virglrenderer, udmabuf and lavapipe
 test-venus: venus
-	$(SUBMAKE) -C host O=$(BUILD)/venus/host SYSROOT=$(BUILD)/trixie tests
+	$(TRIXIE_TESTS)
 	$(Q)tools/testing/run/run-venus-tests
 
 ## test-amdgpu: the software amdgpu, by itself and with programs of others
 test-amdgpu: amdgpu
+	$(TRIXIE_TESTS)
 	$(Q)tools/testing/run/run-amdgpu-tests
 
 ## fuzz: fuzz the device, with what was found before, T seconds a target

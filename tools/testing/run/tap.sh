@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash
 #
-# How the runners of guests and hosts count what programs report (TAP); sourced
-# after lib.sh.
+# How the runners of guests and hosts count what programs report (TAP, or cmocka's
+# words for programs of host/tests); sourced after lib.sh.
 #
 # Invariant: a boot that does not run all its programs and all the tests that they
 # announce, or that ends badly, counts as a failure of its own.
@@ -43,4 +43,36 @@ count_tap() {
 		printf '# logs of this boot: %s\n' "$logs"
 	fi
 	add $((ok - skip)) "$bad" "$skip"
+}
+
+# Seconds that each test program of units() may take.
+units_limit=300
+
+# units NAME OPTIONS-OF-HOST-RUN... -- PROGRAM...: test programs of host/tests on
+# the host, in $UNITS, which say what they skip and why; logs are in $LOGS/NAME.
+units() {
+	local name=$1 options=() programs=() status=0 line ok bad skip
+
+	shift
+	while [ "$1" != -- ]; do
+		options+=("$1")
+		shift
+	done
+	shift
+	programs=("${@/#/$UNITS/}")
+	# shellcheck disable=SC2153 # of who sources this
+	mkdir -p "$LOGS/$name"
+	printf '# host: %s\n' "$name"
+	"$TOP/scripts/host-run" --timeout $((units_limit + 100)) --logs "$LOGS/$name" "${options[@]}" -- \
+		env TEST_TIMEOUT="$units_limit" TMPDIR=/tmp sh "$TOP/host/tests/run-tests.sh" "${programs[@]}" \
+		2>"$LOGS/$name/errors.log" | tee "$LOGS/$name/units.log" | sed '$d' || status=${PIPESTATUS[0]}
+	line=$(grep -aE '^host: [0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$LOGS/$name/units.log" |
+		tail -n 1) || line='host: 0 passed, 0 failed, 0 skipped'
+	read -r _ ok _ bad _ skip _ <<<"$line"
+	if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+		printf 'not ok - %s: ended with status %d\n' "$name" "$status"
+		head -n 60 "$LOGS/$name/errors.log"
+		bad=1
+	fi
+	add "$ok" "$bad" "$skip"
 }
