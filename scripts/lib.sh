@@ -140,3 +140,20 @@ chosen() {
 	done
 	return 1
 }
+
+# amdgpu_headers FOLDER: makes FOLDER one with xf86drm.h and libdrm/ as libdrm 2.4.121 or
+# newer has them, the machine's or the tree's, and prints it; nothing if there are none.
+amdgpu_headers() {
+	local from=$BUILD/trixie/usr/include
+
+	if pkg-config --exists 'libdrm_amdgpu >= 2.4.121' 2>/dev/null; then
+		from=$(pkg-config --variable=includedir libdrm)
+	elif [ ! -f "$BUILD/trixie/.userptr-packages" ]; then
+		return 0
+	fi
+	# By themselves: beside them are headers of another C library.
+	mkdir -p "$1"
+	ln -sfn "$from/xf86drm.h" "$1/xf86drm.h"
+	ln -sfn "$from/libdrm" "$1/libdrm"
+	echo "$1"
+}

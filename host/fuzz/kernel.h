@@ -33,5 +33,7 @@ void kernel_page_returned(uint32_t page);
 
 /* What goes on elsewhere while the device sleeps; or NULL. */
 extern void (*kernel_elsewhere)(void);
+/* Opens what is below /dev/dri, as open() does; or NULL: there is what there is. */
+extern int (*kernel_open_card)(const char *path);
 
 #endif /* KERNEL_H */
