@@ -32,7 +32,7 @@ built = $(1)
 endif
 
 .PHONY: all help deps kernel-source kernel host tools demo test test-full \
-	kernel-x86 trixie mesa venus demo-venus test-qemu test-kunit test-host test-lib test-uml \
+	kernel-x86 trixie mesa mesa-radeonsi venus demo-venus test-qemu test-kunit test-host test-lib test-uml \
 	test-venus lib lib-install \
 	amdgpu test-amdgpu test-mutants test-fuzz fuzz coverage check format clean distclean
 
@@ -78,9 +78,13 @@ kernel-x86: $(call built,kernel-source)
 trixie: $(call built,deps)
 	$(Q)scripts/fetch-trixie
 
-## mesa: build the guest's Venus driver
+## mesa: build the guest's Vulkan drivers, Venus and RADV
 mesa: trixie
 	$(Q)scripts/build-mesa
+
+## mesa-radeonsi: look whether the patches for Mesa compile in OpenGL's radeonsi
+mesa-radeonsi: trixie
+	$(Q)scripts/build-mesa --radeonsi
 
 ## venus: build everything that demo-venus and test-venus run
 venus: $(call built,kernel tools) mesa
