@@ -51,7 +51,7 @@ units_limit=300
 # units NAME OPTIONS-OF-HOST-RUN... -- PROGRAM...: test programs of host/tests on
 # the host, in $UNITS, which say what they skip and why; logs are in $LOGS/NAME.
 units() {
-	local name=$1 options=() programs=() status=0 line ok bad skip
+	local name=$1 options=() paths=() status=0 line ok bad skip
 
 	shift
 	while [ "$1" != -- ]; do
@@ -59,12 +59,12 @@ units() {
 		shift
 	done
 	shift
-	programs=("${@/#/$UNITS/}")
+	paths=("${@/#/$UNITS/}")
 	# shellcheck disable=SC2153 # of who sources this
 	mkdir -p "$LOGS/$name"
 	printf '# host: %s\n' "$name"
 	"$TOP/scripts/host-run" --timeout $((units_limit + 100)) --logs "$LOGS/$name" "${options[@]}" -- \
-		env TEST_TIMEOUT="$units_limit" TMPDIR=/tmp sh "$TOP/host/tests/run-tests.sh" "${programs[@]}" \
+		env TEST_TIMEOUT="$units_limit" TMPDIR=/tmp sh "$TOP/host/tests/run-tests.sh" "${paths[@]}" \
 		2>"$LOGS/$name/errors.log" | tee "$LOGS/$name/units.log" | sed '$d' || status=${PIPESTATUS[0]}
 	line=$(grep -aE '^host: [0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$LOGS/$name/units.log" |
 		tail -n 1) || line='host: 0 passed, 0 failed, 0 skipped'
