@@ -100,6 +100,16 @@ static int open_card(const char *path)
 	return fd;
 }
 
+bool card_has_handle(const struct client *client, uint32_t value)
+{
+	unsigned int i;
+
+	for (i = 0; i < MAX_HANDLES; i++)
+		if (value && client->handles[i].value == value)
+			return true;
+	return false;
+}
+
 struct handle *card_handle(struct client *client, uint32_t value, const char *what)
 {
 	unsigned int i;
@@ -341,6 +351,10 @@ int card_add_job(struct client *client, const struct job *what)
 	unsigned int i, free = MAX_JOBS;
 	struct job *job;
 
+	if (card.settled) {
+		client->last = ++card.last_job;
+		return 0;
+	}
 	for (i = 0; i < MAX_JOBS; i++)
 		if (card.jobs[i].fd < 0)
 			free = i;
@@ -386,6 +400,16 @@ void card_finish(unsigned int nr)
 	struct job *job;
 
 	while (nr-- && (job = card_oldest_job()))
+		finish(job);
+}
+
+void card_settle(void)
+{
+	CARD_LOCKED;
+	struct job *job;
+
+	card.settled = true;
+	while ((job = card_oldest_job()))
 		finish(job);
 }
 

@@ -36,6 +36,8 @@ void card_forget(uint64_t what);
 bool card_reaches(uint64_t what);
 /* The oldest @nr jobs that are not over are. */
 void card_finish(unsigned int nr);
+/* All are, and those that are to come as soon as they begin. */
+void card_settle(void);
 /* How many are not. */
 unsigned int card_jobs(void);
 

@@ -111,6 +111,7 @@ extern struct card {
 	struct object objects[MAX_OBJECTS];
 	struct job jobs[MAX_JOBS];
 	uint64_t last_job;
+	bool settled;
 } card;
 
 void card_lock(void);
@@ -120,6 +121,7 @@ void card_unlock(const int *unused);
 /* amdgpu_card.c */
 bool card_refuses(void);
 struct client *card_client(int fd);
+bool card_has_handle(const struct client *client, uint32_t value);
 struct handle *card_handle(struct client *client, uint32_t value, const char *what);
 void card_need_ctx(const struct client *client, uint32_t id, const char *what);
 int card_add_job(struct client *client, const struct job *what);

@@ -339,7 +339,9 @@ int card_other(struct client *client, unsigned int command, void *data)
 		memcpy((void *)(uintptr_t)op->value, &made, sizeof(made));
 		return 0;
 	case DRM_AMDGPU_GEM_MMAP:
-		card_handle(client, mmap->in.handle, "GEM_MMAP");
+		/* Asked while the context ends, and the kernel knows. */
+		if (!card_has_handle(client, mmap->in.handle))
+			return -ENOENT;
 		mmap->out.addr_ptr = PAGE;
 		return 0;
 	case DRM_AMDGPU_VM:

@@ -554,7 +554,7 @@ static void end(bool reset)
 			end_context(i);
 	for (i = 0; i < COMMANDS_MEMORY; i++)
 		stop(i, false);
-	card_finish(UINT32_MAX);
+	card_settle();
 	ops->reset(fz.renderer);
 	if (!all_answered())
 		fuzz_oracle("AMDGPU: it was reset, and something is not answered");
