@@ -216,6 +216,9 @@ static const struct {
 	{ 1, 8, 0, 64, 48, REFUSED },
 	{ 1, 12, 0, 64, 48, REFUSED },
 	{ 1, 47, 0, 64, 48, REFUSED },
+	/* Whole, but not of a length that there is. */
+	{ 1, 20, 0, 64, 20, REFUSED },
+	{ 1, 44, 0, 64, 44, REFUSED },
 	{ 1, 56, 0, 64, 48, REFUSED },
 	{ 1, 0xfffffff8, 0, 64, 48, REFUSED },
 	{ 1, 48, 0, 64, 8, REFUSED },
