@@ -110,28 +110,41 @@ static void follow(struct amd_va *va, uint32_t op, const struct amd_va_range *ra
 	}
 }
 
+/* How many mappings more there will be. */
+static long growth_of(const struct amd_va *va, uint32_t op, const struct amd_va_range *range)
+{
+	switch (op) {
+	case AMDGPU_VA_OP_UNMAP:
+		return 0;
+	case AMDGPU_VA_OP_CLEAR:
+		return amd_va_growth(va, range->start, range->end);
+	case AMDGPU_VA_OP_REPLACE:
+		return amd_va_growth(va, range->start, range->end) + 1;
+	default:
+		return 1;
+	}
+}
+
 /* An operation that is allowed, by the kernel and in the list of mappings. */
 static int va_op(struct amd_context *context, const struct drm_amdgpu_gem_va *what,
 		 const struct amd_va_range *range)
 {
-	/* REPLACE can cut one in two and add another, CLEAR can cut one, MAP adds one. */
-	unsigned int more = what->operation == AMDGPU_VA_OP_REPLACE ? 2 :
-			    what->operation == AMDGPU_VA_OP_UNMAP   ? 0 :
-								      1;
 	struct drm_amdgpu_gem_va args = *what;
 	struct renderer *renderer = context->renderer;
 	struct amd_va *va = &context->va;
-	size_t before = va->nr;
+	long growth = growth_of(va, what->operation, range);
+	size_t charged = va->nr + (growth > 0 ? (size_t)growth : 0);
 	int err;
 
-	if (more && !amd_charge(renderer, &renderer->va_mappings, more))
+	if (growth > 0 && !amd_charge(renderer, &renderer->va_mappings, (uint64_t)growth))
 		return -ENOSPC;
-	err = amd_va_reserve(va, more);
+	/* To cut one in two and to add another needs room for two, whatever goes. */
+	err = amd_va_reserve(va, 2);
 	if (!err)
 		err = drmCommandWriteRead(context->fd, DRM_AMDGPU_GEM_VA, &args, sizeof(args));
 	if (!err)
 		follow(va, what->operation, range);
-	amd_uncharge(renderer, &renderer->va_mappings, before + more - va->nr);
+	amd_uncharge(renderer, &renderer->va_mappings, charged - va->nr);
 	return err;
 }
 

@@ -453,7 +453,8 @@ uint32_t amd_submit(struct renderer *renderer, struct renderer_context *base,
 	item->cookie = now ? NULL : cookie;
 	/* Nobody waits for its jobs if there is no fence. */
 	item->ring = submission->fenced ? submission->ring : 0;
-	memcpy(item->data, submission->data, submission->size);
+	if (submission->size)
+		memcpy(item->data, submission->data, submission->size);
 	context->queued += submission->size;
 	if (!amd_enqueue(item)) {
 		context->queued -= submission->size;
@@ -469,7 +470,6 @@ static void ended(struct amd_context *context)
 {
 	pthread_join(context->thread, NULL);
 	context->ended = true;
-	amd_jobs_watch(context);
 	amd_holds_close(context);
 	amd_blobs_orphan(context);
 	amd_waiting_check(context);
@@ -483,7 +483,6 @@ void amd_item_done(struct amd_item *item)
 {
 	struct amd_context *context = item->context;
 
-	amd_jobs_watch(context);
 	switch (item->kind) {
 	case AMD_STREAM:
 		context->queued -= item->size;
@@ -494,6 +493,7 @@ void amd_item_done(struct amd_item *item)
 	case AMD_DETACH:
 		item->hold->jobs = item->jobs;
 		item->hold->closed = true;
+		amd_item_free(item);
 		break;
 	case AMD_BLOB_NEW:
 		amd_blob_created(item);

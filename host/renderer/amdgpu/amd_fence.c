@@ -10,8 +10,8 @@
  * that was submitted until then.  One that ends with a question about a job waits for
  * that first, or for the question's deadline, and only then for its ring.
  *
- * Invariant: a job is in the list from before its submission is handed back until its
- * fence has signalled, and each that the device's thread knows of is in the epoll.
+ * Invariant: a job is in the list, and in the epoll, from before its submission is handed
+ * back until its fence has signalled.
  *
  * Threads: see each function.  The list of a context's jobs is under context.lock.
  */
@@ -68,12 +68,29 @@ static bool export_fence(struct amd_context *context, int *fd)
 	return false;
 }
 
-/* There is no descriptor for it: it has to be over before anything else is done. */
+/* From now on the device's thread hears of its end. */
+static bool watch(struct amd_context *context, struct amd_job *job)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = job };
+	bool watched;
+
+	/* It may be over, and is looked for in the list then. */
+	pthread_mutex_lock(&context->lock);
+	watched = !epoll_ctl(context->renderer->epoll, EPOLL_CTL_ADD, job->fence, &event);
+	if (watched) {
+		TAILQ_INSERT_TAIL(&context->jobs, job, link);
+		context->nr_jobs++;
+	}
+	pthread_mutex_unlock(&context->lock);
+	return watched;
+}
+
+/* Nobody would hear of its end: it has to be over before anything else is done. */
 static void wait_blind(struct amd_context *context)
 {
 	int err;
 
-	log_error("context %u (%s): no descriptor for a fence: it waits for its job",
+	log_error("context %u (%s): no descriptor or memory for a fence: it waits for its job",
 		  context->base.id, context->name);
 	do {
 		err = drmSyncobjWait(context->fd, &context->syncobj, 1,
@@ -91,15 +108,13 @@ void amd_job_add(struct amd_context *context, struct amd_job *job)
 	job->context = context;
 	job->number = ++context->submitted;
 	atomic_fetch_add(&context->renderer->executed, 1);
-	if (!export_fence(context, &job->fence)) {
-		wait_blind(context);
-		free(job);
-		return;
+	if (export_fence(context, &job->fence)) {
+		if (watch(context, job))
+			return;
+		close(job->fence);
 	}
-	pthread_mutex_lock(&context->lock);
-	TAILQ_INSERT_TAIL(&context->jobs, job, link);
-	context->nr_jobs++;
-	pthread_mutex_unlock(&context->lock);
+	wait_blind(context);
+	free(job);
 }
 
 static bool is_asked_for(const struct amd_job *job, const struct amdvgpu_query_fence *what)
@@ -179,29 +194,6 @@ bool amd_job_wait(struct amd_context *context, uint64_t number, uint64_t deadlin
 }
 
 /* ---- the device's thread ---- */
-
-/**
- * amd_jobs_watch() - hear of the end of a context's jobs
- * @context: whose
- */
-void amd_jobs_watch(struct amd_context *context)
-{
-	struct epoll_event event = { .events = EPOLLIN };
-	struct amd_job *job;
-
-	pthread_mutex_lock(&context->lock);
-	TAILQ_FOREACH(job, &context->jobs, link) {
-		if (job->watched)
-			continue;
-		event.data.ptr = job;
-		/* If there is no memory for it, it is tried again with the next. */
-		job->watched =
-			!epoll_ctl(context->renderer->epoll, EPOLL_CTL_ADD, job->fence, &event);
-		if (!job->watched)
-			log_error("context %u: fence: %s", context->base.id, strerror(errno));
-	}
-	pthread_mutex_unlock(&context->lock);
-}
 
 /**
  * amd_job_over() - the fence of a job has signalled

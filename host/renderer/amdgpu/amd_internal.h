@@ -139,6 +139,8 @@ void amd_va_remove(struct amd_va *va, uint64_t start, uint32_t handle);
 void amd_va_clear(struct amd_va *va, uint64_t start, uint64_t end);
 /* All that is of @handle goes. */
 void amd_va_drop(struct amd_va *va, uint32_t handle);
+/* By how many there are more when [start, end) is cleared: from 1 to -nr. */
+long amd_va_growth(const struct amd_va *va, uint64_t start, uint64_t end);
 /* Whether a read-only mapping is in [start, end). */
 bool amd_va_has_readonly(const struct amd_va *va, uint64_t start, uint64_t end);
 void amd_va_destroy(struct amd_va *va);
@@ -283,7 +285,6 @@ struct amd_hold {
  * @link: in the context's list, in the order of numbers
  * @number: of the context's jobs, from 1
  * @fence: sync_file, readable when it is over
- * @watched: in the epoll; device's thread
  * @context: whose
  * @ring: of the context
  * @ctx_id: amdgpu context, and the queue: what a query names
@@ -296,7 +297,6 @@ struct amd_job {
 	TAILQ_ENTRY(amd_job) link;
 	uint64_t number;
 	int fence;
-	bool watched;
 	struct amd_context *context;
 	uint32_t ring;
 	uint32_t ctx_id;
@@ -524,7 +524,6 @@ uint64_t amd_job_find(struct amd_context *context, const struct amdvgpu_query_fe
 /* Wait for it until @deadline, or the end of the context.  True: it is over. */
 bool amd_job_wait(struct amd_context *context, uint64_t number, uint64_t deadline);
 /* Device's thread: the rest. */
-void amd_jobs_watch(struct amd_context *context);
 void amd_job_over(struct amd_job *job);
 bool amd_jobs_over(struct amd_context *context, uint64_t up_to);
 /* Answer what is over. */

@@ -118,6 +118,28 @@ void amd_va_clear(struct amd_va *va, uint64_t start, uint64_t end)
 }
 
 /**
+ * amd_va_growth() - what a clear will come to
+ * @va: all of them
+ * @start: first address
+ * @end: the one behind the last
+ *
+ * Return: how many more there will be; negative: less.
+ */
+long amd_va_growth(const struct amd_va *va, uint64_t start, uint64_t end)
+{
+	size_t at = find(va, start);
+	long growth = 0;
+
+	for (; at < va->nr && va->ranges[at].start < end; at++) {
+		if (va->ranges[at].start < start)
+			growth += va->ranges[at].end > end;
+		else if (va->ranges[at].end <= end)
+			growth--;
+	}
+	return growth;
+}
+
+/**
  * amd_va_drop() - an object is gone
  * @va: all of them
  * @handle: it
