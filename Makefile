@@ -33,7 +33,7 @@ endif
 
 .PHONY: all help deps kernel-source kernel host tools demo test test-full \
 	kernel-x86 trixie mesa mesa-radeonsi venus demo-venus test-qemu test-kunit test-host test-lib test-uml \
-	test-venus lib lib-install \
+	test-venus lib lib-install bench bench-check \
 	amdgpu test-amdgpu test-mutants test-fuzz fuzz coverage check format clean distclean
 
 ## all: build the guest kernel, the host device, the tools and the libraries (the default)
@@ -190,6 +190,12 @@ coverage: $(call built,deps)
 ## test-mutants: break the driver on purpose, and expect tests to fail
 test-mutants: $(call built,kernel host tools)
 	$(Q)scripts/test-mutants
+
+## bench-check: bytes, commands and instructions of a registration against recorded ones
+bench-check: $(call built,kernel host tools)
+	$(Q)scripts/deps valgrind
+	$(SUBMAKE) -C host O=$(BUILD)/host cost
+	$(Q)tools/testing/run/run-bench-check
 
 # The parts of `make check`, each a target of its own.
 CHECKS := checkpatch build sparse kconfig-off kernel-doc shellcheck format headers
