@@ -56,14 +56,14 @@ enum bench_layout {
  * @samples: of each figure
  * @quick: less of everything
  * @largest: bytes of the largest buffer
- * @seed: of what is chosen at random
+ * @scattered: the same of one whose pages lie apart
  */
 struct bench {
 	const char *node;
 	unsigned int samples;
 	bool quick;
 	size_t largest;
-	unsigned int seed;
+	size_t scattered;
 };
 
 /**
@@ -109,6 +109,7 @@ void bench_add(struct bench_series *series, uint64_t value);
 void bench_print(const struct bench_series *series);
 void bench_skip(const char *figure, enum bench_layout layout, size_t size, const char *why);
 bool bench_memory_make(struct bench_memory *memory, enum bench_layout layout, size_t size);
+bool bench_wanted(const struct bench *bench, enum bench_layout layout, size_t size);
 void bench_memory_free(struct bench_memory *memory);
 void *bench_shared(size_t size);
 void bench_open(struct vg *vg, const struct bench *bench);

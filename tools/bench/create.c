@@ -197,7 +197,7 @@ static void one_buffer(const struct bench *bench, struct vg *vg, int gup, enum b
 }
 
 /* The first creation, of memory that the device has never seen, if it has not. */
-static void first_time(const struct bench *bench, struct vg *vg, size_t size)
+static void first_time(struct vg *vg, size_t size)
 {
 	struct bench_series series = {
 		.figure = "create",
@@ -215,7 +215,6 @@ static void first_time(const struct bench *bench, struct vg *vg, size_t size)
 	bench_add(&series, took[0]);
 	bench_print(&series);
 	bench_memory_free(&memory);
-	(void)bench;
 }
 
 /**
@@ -235,18 +234,11 @@ void bench_limit_and_create(const struct bench *bench)
 	if (gup < 0)
 		bench_fail("/sys/kernel/debug/gup_test", errno);
 	bench_open(&vg, bench);
-	first_time(bench, &vg, bench->largest);
+	first_time(&vg, bench->largest);
 	for (layout = 0; layout < NR_BENCH_LAYOUTS; layout++) {
 		for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-			bool huge = layout == BENCH_THP || layout == BENCH_HUGETLB;
-
-			if (sizes[i] > bench->largest || (huge && sizes[i] < BENCH_MIB(16)))
-				continue;
-			/* It takes twice as much memory, and a segment a page. */
-			if (layout == BENCH_SCATTERED && sizes[i] > bench->largest / 2 &&
-			    sizes[i] > BENCH_MIB(64))
-				continue;
-			one_buffer(bench, &vg, gup, layout, sizes[i]);
+			if (bench_wanted(bench, layout, sizes[i]))
+				one_buffer(bench, &vg, gup, layout, sizes[i]);
 		}
 	}
 	vg_close(&vg);

@@ -8,16 +8,20 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench.h"
 
 #define MOST 8
+/* Small creations of a sample. */
+#define SMALL 16
 
 /**
  * struct meeting - shared by all processes of a measurement
@@ -197,16 +201,21 @@ static void large_child(const struct bench *bench, struct meeting *meeting)
 	exit(0);
 }
 
-static uint64_t small_create(struct vg *vg, const struct bench_memory *memory)
+/* The mean of several, which meet the large ones at whatever they are. */
+static uint64_t small_creates(struct vg *vg, const struct bench_memory *memory)
 {
-	uint64_t started = bench_now_ns(), took;
+	uint64_t took = 0, started;
 	struct vg_bo bo;
+	unsigned int i;
 
-	bench_create(vg, memory->addr, memory->size, 0, &bo);
-	took = bench_now_ns() - started;
-	vg_bo_close(vg->fd, bo.handle);
-	bench_wait_unpinned();
-	return took;
+	for (i = 0; i < SMALL; i++) {
+		started = bench_now_ns();
+		bench_create(vg, memory->addr, memory->size, 0, &bo);
+		took += bench_now_ns() - started;
+		vg_bo_close(vg->fd, bo.handle);
+		bench_wait_unpinned();
+	}
+	return took / SMALL;
 }
 
 /**
@@ -219,7 +228,7 @@ void bench_beside(const struct bench *bench)
 	struct bench_series busy = { .figure = "beside", .variant = "busy", .unit = "ns" };
 	struct meeting *meeting = meet(2);
 	struct bench_memory memory;
-	unsigned int i, j;
+	unsigned int i;
 	struct vg vg;
 
 	if (child())
@@ -230,14 +239,14 @@ void bench_beside(const struct bench *bench)
 	idle.layout = busy.layout = BENCH_NATURAL;
 	idle.size = busy.size = bench->largest;
 	for (i = 0; i < 1 + bench->samples; i++) {
-		uint64_t alone = small_create(&vg, &memory), beside;
+		uint64_t alone = small_creates(&vg, &memory), beside;
 
 		meeting->stop = false;
 		meeting->inside = false;
 		pthread_barrier_wait(&meeting->barrier);
-		for (j = 0; !meeting->inside; j++)
+		while (!meeting->inside)
 			sched_yield();
-		beside = small_create(&vg, &memory);
+		beside = small_creates(&vg, &memory);
 		meeting->stop = true;
 		pthread_barrier_wait(&meeting->barrier);
 		if (!i)

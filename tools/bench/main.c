@@ -2,7 +2,8 @@
 /*
  * userptr-bench: what registrations cost, measured
  *
- *	userptr-bench [--node NODE] [--samples N] [--largest MIB] [--seed N] [--quick] PART...
+ *	userptr-bench [--node NODE] [--samples N] [--largest MIB]
+ *		[--scattered MIB] [--quick] PART...
  *
  * PART: create, split, rate, beside, others, many, cost, or all, which is everything
  * but cost.  The output is a line of JSON for each series of samples.  For make bench.
@@ -11,6 +12,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,9 +77,9 @@ void bench_print(const struct bench_series *series)
 
 	if (!series->nr)
 		return;
-	printf("{\"figure\":\"%s\",\"layout\":\"%s\",\"bytes\":%zu,\"variant\":\"%s\",\"unit\":\"%s\",\"samples\":[",
-	       series->figure, layout_names[series->layout], series->size, series->variant,
-	       series->unit);
+	printf("{\"figure\":\"%s\",\"layout\":\"%s\",\"bytes\":%zu,", series->figure,
+	       layout_names[series->layout], series->size);
+	printf("\"variant\":\"%s\",\"unit\":\"%s\",\"samples\":[", series->variant, series->unit);
 	for (i = 0; i < series->nr; i++)
 		printf("%s%llu", i ? "," : "", (unsigned long long)series->values[i]);
 	printf("]}\n");
@@ -110,6 +112,23 @@ static void fill_pool(size_t size)
 	if (write(fd, number, strlen(number)) < 0)
 		perror("nr_hugepages");
 	close(fd);
+}
+
+/**
+ * bench_wanted() - whether this run has such buffers
+ * @bench: the run
+ * @layout: how pages lie
+ * @size: bytes
+ *
+ * Return: whether.
+ */
+bool bench_wanted(const struct bench *bench, enum bench_layout layout, size_t size)
+{
+	if (layout == BENCH_SCATTERED)
+		return size <= bench->scattered;
+	if (layout == BENCH_NATURAL)
+		return size <= bench->largest;
+	return size <= bench->largest && size >= BENCH_MIB(16);
 }
 
 /**
@@ -216,13 +235,24 @@ void bench_create(struct vg *vg, const void *addr, size_t size, uint32_t flags, 
 
 /**
  * bench_wait_unpinned() - until nothing of this process is pinned
+ *
+ * It looks without a pause: how long it takes is a figure.
  */
 void bench_wait_unpinned(void)
 {
-	int ret = vg_wait_status_kib("VmPin", 0, BENCH_TIMEOUT_MS);
+	uint64_t end = bench_now_ns() + BENCH_TIMEOUT_MS * 1000000ull;
+	long kib;
 
-	if (ret)
-		bench_fail("waiting for the release", -ret);
+	for (;;) {
+		kib = vg_status_kib("VmPin");
+		if (kib < 0)
+			bench_fail("VmPin", (int)-kib);
+		if (!kib)
+			return;
+		if (bench_now_ns() > end)
+			bench_fail("waiting for the release", ETIME);
+		sched_yield();
+	}
 }
 
 static const struct {
@@ -244,7 +274,7 @@ static const struct {
 static void __attribute__((noreturn)) usage(void)
 {
 	fprintf(stderr, "usage: userptr-bench [--node NODE] [--samples N] [--largest MIB] "
-			"[--seed N] [--quick] PART...\n");
+			"[--scattered MIB] [--quick] PART...\n");
 	exit(2);
 }
 
@@ -266,8 +296,8 @@ static int options(struct bench *bench, int argc, char **argv)
 			bench->samples = (unsigned int)atoi(argv[++at]);
 		else if (!strcmp(argv[at], "--largest"))
 			bench->largest = BENCH_MIB(strtoul(argv[++at], NULL, 10));
-		else if (!strcmp(argv[at], "--seed"))
-			bench->seed = (unsigned int)strtoul(argv[++at], NULL, 10);
+		else if (!strcmp(argv[at], "--scattered"))
+			bench->scattered = BENCH_MIB(strtoul(argv[++at], NULL, 10));
 		else
 			usage();
 	}
@@ -282,7 +312,7 @@ int main(int argc, char **argv)
 		.node = "/dev/dri/renderD128",
 		.samples = 15,
 		.largest = BENCH_MIB(64),
-		.seed = 1,
+		.scattered = BENCH_MIB(64),
 	};
 	int at = options(&bench, argc, argv);
 	bool found = false;

@@ -5,8 +5,9 @@
  * Of a creation these events are seen: a mark, written just before the ioctl; then pin
  * and append of each batch, chunk of each command, and create at its end.  The time
  * before an event, back to the one before it, belongs to the part that it ends: pin has
- * all that comes before the first page, send has waiting for room in the window,
- * device is waiting for the answers to the last commands.
+ * all that comes before the first page, device what comes after the last command.
+ * Sleeping is waiting for the device, wherever it happens: for answers, or for room for
+ * another command.  What others ran meanwhile belongs to no part.
  *
  * Allocations: kmalloc and kmem_cache_alloc of this task, up to a mark, less what
  * anybody frees, up to the end: buffers of commands are freed by who handles the answers.
@@ -100,29 +101,72 @@ static uint64_t time_of(const char *line)
 	return (seconds * 1000000 + micros) * 1000;
 }
 
+enum { PART_PIN, PART_APPEND, PART_SEND, PART_DEVICE, NR_PARTS };
+
+/**
+ * struct walk - going through the trace of a creation
+ * @last: when the last part ended, or 0 before the mark
+ * @off: when the task stopped running, or 0
+ * @asleep: it did so to sleep
+ * @away: nanoseconds that it has not run since @last
+ * @parts: nanoseconds of each part
+ */
+struct walk {
+	uint64_t last;
+	uint64_t off;
+	bool asleep;
+	uint64_t away;
+	uint64_t *parts;
+};
+
+/* A line that says which task runs now. */
+static void walk_switch(struct walk *walk, const char *line)
+{
+	char from[32], to[32];
+	uint64_t now;
+
+	snprintf(from, sizeof(from), "prev_pid=%d ", getpid());
+	snprintf(to, sizeof(to), "next_pid=%d ", getpid());
+	if (strstr(line, from)) {
+		walk->off = time_of(line);
+		walk->asleep = !strstr(line, "prev_state=R");
+	} else if (walk->off && strstr(line, to)) {
+		now = time_of(line);
+		walk->away += now - walk->off;
+		if (walk->asleep)
+			walk->parts[PART_DEVICE] += now - walk->off;
+		walk->off = 0;
+	}
+}
+
 /* Adds up the parts; returns false if there is no whole creation. */
-static bool read_parts(uint64_t parts[4])
+static bool read_parts(uint64_t parts[NR_PARTS])
 {
 	static const char *const keys[] = { "_pin: ", "_append: ", "_chunk: ", "_create: " };
 	FILE *trace = fopen(TRACING "trace", "re");
-	uint64_t last = 0, now;
+	struct walk walk = { .parts = parts };
 	bool whole = false;
 	char line[512];
 	size_t i;
 
 	if (!trace)
 		return false;
-	memset(parts, 0, 4 * sizeof(*parts));
+	memset(parts, 0, NR_PARTS * sizeof(*parts));
 	while (fgets(line, sizeof(line), trace)) {
 		if (strstr(line, "userptr-bench: create"))
-			last = time_of(line);
-		for (i = 0; i < 4 && last; i++) {
+			walk.last = time_of(line);
+		if (walk.last && strstr(line, "sched_switch: "))
+			walk_switch(&walk, line);
+		for (i = 0; i < NR_PARTS && walk.last; i++) {
+			uint64_t now;
+
 			if (!strstr(line, keys[i]))
 				continue;
 			now = time_of(line);
-			parts[i] += now - last;
-			last = now;
-			whole = whole || i == 3;
+			parts[i] += now - walk.last - walk.away;
+			walk.last = now;
+			walk.away = 0;
+			whole = whole || i == PART_DEVICE;
 		}
 	}
 	fclose(trace);
@@ -133,9 +177,9 @@ static void split_buffer(const struct bench *bench, struct vg *vg, enum bench_la
 			 size_t size)
 {
 	static const char *const parts_of[] = { "pin", "append", "send", "device" };
-	struct bench_series series[4] = { 0 };
+	struct bench_series series[NR_PARTS] = { 0 };
 	struct bench_memory memory;
-	uint64_t parts[4];
+	uint64_t parts[NR_PARTS];
 	struct vg_bo bo;
 	unsigned int i, j;
 
@@ -152,10 +196,10 @@ static void split_buffer(const struct bench *bench, struct vg *vg, enum bench_la
 		bench_wait_unpinned();
 		if (!read_parts(parts))
 			bench_fail("the trace has no whole creation", EPROTO);
-		for (j = 0; i >= BENCH_WARMUP && j < 4; j++)
+		for (j = 0; i >= BENCH_WARMUP && j < NR_PARTS; j++)
 			bench_add(&series[j], parts[j]);
 	}
-	for (j = 0; j < 4; j++) {
+	for (j = 0; j < NR_PARTS; j++) {
 		series[j].figure = "split";
 		series[j].variant = parts_of[j];
 		series[j].layout = layout;
@@ -166,8 +210,55 @@ static void split_buffer(const struct bench *bench, struct vg *vg, enum bench_la
 	bench_memory_free(&memory);
 }
 
+/* How often this task went to sleep while it was traced. */
+static uint64_t count_sleeps(void)
+{
+	FILE *trace = fopen(TRACING "trace", "re");
+	char line[512], task[32];
+	uint64_t nr = 0;
+
+	if (!trace)
+		bench_fail("trace", errno);
+	snprintf(task, sizeof(task), "prev_pid=%d ", getpid());
+	while (fgets(line, sizeof(line), trace))
+		if (strstr(line, task) && !strstr(line, "prev_state=R"))
+			nr++;
+	fclose(trace);
+	return nr;
+}
+
+/* A creation waits for the device once, or for one answer after the other. */
+static void split_sleeps(const struct bench *bench, struct vg *vg)
+{
+	struct bench_series series = {
+		.figure = "sleeps",
+		.variant = "create",
+		.layout = BENCH_NATURAL,
+		.size = BENCH_PAGE,
+		.unit = "1",
+	};
+	struct bench_memory memory;
+	struct vg_bo bo;
+	unsigned int i;
+
+	if (!bench_memory_make(&memory, BENCH_NATURAL, BENCH_PAGE))
+		bench_fail("memory", ENOMEM);
+	for (i = 0; i < BENCH_WARMUP + bench->samples; i++) {
+		if (!start())
+			bench_fail("tracing", errno);
+		bench_create(vg, memory.addr, memory.size, 0, &bo);
+		set(TRACING "tracing_on", "0");
+		vg_bo_close(vg->fd, bo.handle);
+		bench_wait_unpinned();
+		if (i >= BENCH_WARMUP)
+			bench_add(&series, count_sleeps());
+	}
+	bench_print(&series);
+	bench_memory_free(&memory);
+}
+
 /**
- * bench_split() - the parts of a creation
+ * bench_split() - the parts of a creation, and how often it waits
  * @bench: the run
  */
 void bench_split(const struct bench *bench)
@@ -178,18 +269,19 @@ void bench_split(const struct bench *bench)
 	struct vg vg;
 	size_t i;
 
-	if (!prepare() || !driver_tracing("1")) {
+	if (!prepare() || !driver_tracing("1") || !set_event("sched", "sched_switch", "1")) {
 		bench_skip("split", BENCH_NATURAL, 0, "this kernel has not the trace events");
 		return;
 	}
 	bench_open(&vg, bench);
 	for (layout = 0; layout < NR_BENCH_LAYOUTS; layout++)
 		for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
-			if (sizes[i] <= bench->largest / 2 || sizes[i] <= BENCH_MIB(16))
-				if (layout < BENCH_THP || sizes[i] >= BENCH_MIB(16))
-					split_buffer(bench, &vg, layout, sizes[i]);
-	vg_close(&vg);
+			if (bench_wanted(bench, layout, sizes[i]))
+				split_buffer(bench, &vg, layout, sizes[i]);
 	driver_tracing("0");
+	split_sleeps(bench, &vg);
+	set_event("sched", "sched_switch", "0");
+	vg_close(&vg);
 }
 
 /**
