@@ -33,7 +33,7 @@ endif
 
 .PHONY: all help deps kernel-source kernel host tools demo test test-full \
 	kernel-x86 trixie mesa mesa-radeonsi venus demo-venus test-qemu test-kunit test-host test-lib test-uml \
-	test-venus lib lib-install \
+	test-venus lib lib-install bench bench-check \
 	amdgpu test-amdgpu test-mutants test-fuzz fuzz coverage check format clean distclean
 
 ## all: build the guest kernel, the host device, the tools and the libraries (the default)
@@ -50,11 +50,13 @@ help:
 	@echo '  KVER=V     lay the series over Linux V (7.3): there must be a patches/linux-V'
 	@echo '  KSRC=DIR   use a copy of the kernel tree DIR instead of the package'
 	@echo '  FILE=FILE  what a demo reads'
-	@echo '  RUN=NAME   the runs of test-uml, test-qemu, test-venus or test-mutants to do, or the'
-	@echo '             targets of fuzz; * matches anything'
+	@echo '  RUN=NAME   the runs of test-uml, test-qemu, test-venus or test-mutants to do, the'
+	@echo '             targets of fuzz or the guests of bench; * matches anything'
 	@echo '  T=SECONDS  how long fuzz runs each target (60)'
 	@echo '  MIN=N      coverage fails below N percent of the lines (95)'
 	@echo '  ACCEL=A    kvm or tcg, for test-qemu (default: KVM if a guest boots with it)'
+	@echo '  QUICK=1    bench measures less, in a few minutes'
+	@echo '  RECORD=1   bench-check writes what it compares with'
 	@echo '  V=1        show the commands'
 
 ## deps: install the Debian packages that are needed and missing
@@ -190,6 +192,20 @@ coverage: $(call built,deps)
 ## test-mutants: break the driver on purpose, and expect tests to fail
 test-mutants: $(call built,kernel host tools)
 	$(Q)scripts/test-mutants
+
+## bench: what registrations cost, against bare pinning, with plots below build/bench
+bench: $(call built,kernel-source host tools)
+	$(Q)scripts/deps gnuplot-nox
+	$(Q)scripts/fetch-trixie --for-qemu
+	$(Q)scripts/build-um bench
+	$(Q)scripts/build-x86 plain
+	$(Q)tools/testing/run/run-bench
+
+## bench-check: bytes, commands and instructions of a registration against recorded ones
+bench-check: $(call built,kernel host tools)
+	$(Q)scripts/deps valgrind
+	$(SUBMAKE) -C host O=$(BUILD)/host cost
+	$(Q)tools/testing/run/run-bench-check
 
 # The parts of `make check`, each a target of its own.
 CHECKS := checkpatch build sparse kconfig-off kernel-doc shellcheck format headers
