@@ -7,17 +7,12 @@
  *
  * Invariant: see venus-session.h.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "venus-fixture.h"
 
 #define HOST_ALLOCATION VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT
 #define HOST_FOREIGN VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_MAPPED_FOREIGN_MEMORY_BIT_EXT
-#define EXT4_DIR "/dev/shm/ext4"
 
 /* The import fails in the way that Vulkan says, and leaves nothing behind. */
 static void check_refused(struct __test_metadata *_metadata, SELF *self, void *addr, size_t size)
@@ -155,23 +150,6 @@ CASE(refuses_memory_without_access)
 	munmap(addr, 4 * PAGE);
 }
 
-/* A new file of @size bytes on the ext4 of this run, unlinked; -1 if there is none. */
-static int ext4_file(size_t size)
-{
-	const char *image = getenv("USERPTR_EXT4");
-	int fd;
-
-	if (!image || (mkdir(EXT4_DIR, 0700) && errno != EEXIST) ||
-	    (mount(image, EXT4_DIR, "ext4", 0, NULL) && errno != EBUSY))
-		return -1;
-	fd = open(EXT4_DIR, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd >= 0 && ftruncate(fd, size)) {
-		close(fd);
-		fd = -1;
-	}
-	return fd;
-}
-
 CASE(refuses_shared_file)
 {
 	int fd = ext4_file(4 * PAGE);
@@ -208,110 +186,6 @@ CASE(refuses_memory_of_the_device)
 	vkFreeMemory(device, memory, NULL);
 }
 
-/* ---- kinds of memory ------------------------------------------------------- */
-
-CASE(heap)
-{
-	void *small = aligned_alloc(PAGE, PAGE), *large = aligned_alloc(PAGE, MIB(2));
-
-	ASSERT_NE(NULL, small);
-	ASSERT_NE(NULL, large);
-	check_memory(_metadata, self, small, PAGE);
-	check_memory(_metadata, self, large, MIB(2));
-	free(large);
-	free(small);
-}
-
-/* What malloc keeps beside and between is not touched. */
-CASE(heap_in_the_middle)
-{
-	uint8_t *addr = aligned_alloc(PAGE, 16 * PAGE);
-
-	ASSERT_NE(NULL, addr);
-	memset(addr, GUARD, 16 * PAGE);
-	check_memory(_metadata, self, addr + 5 * PAGE, 3 * PAGE);
-	EXPECT_TRUE(all_bytes(addr, 5 * PAGE, GUARD));
-	EXPECT_TRUE(all_bytes(addr + 8 * PAGE, 8 * PAGE, GUARD));
-	free(addr);
-}
-
-CASE(stack)
-{
-	uint8_t block[9 * PAGE];
-	uint8_t *addr = (uint8_t *)(((uintptr_t)block + PAGE - 1) & ~(PAGE - 1));
-
-	check_memory(_metadata, self, addr, 8 * PAGE);
-}
-
-CASE(mmap_anonymous)
-{
-	uint8_t *addr = map_anonymous(MIB(1));
-
-	ASSERT_NE(MAP_FAILED, addr);
-	check_memory(_metadata, self, addr, MIB(1));
-	munmap(addr, MIB(1));
-}
-
-CASE(mmap_shared_memory)
-{
-	int fd = memfd_create("venus", MFD_CLOEXEC);
-	uint8_t *addr, *other;
-
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, ftruncate(fd, MIB(1)));
-	addr = mmap(NULL, MIB(1), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	other = mmap(NULL, MIB(1), PROT_READ, MAP_SHARED, fd, 0);
-	ASSERT_NE(MAP_FAILED, addr);
-	ASSERT_NE(MAP_FAILED, other);
-	check_memory(_metadata, self, addr, MIB(1));
-	EXPECT_EQ(-1, wrong_word(other, MIB(1), 0xabcd, 1, 0));
-	munmap(other, MIB(1));
-	munmap(addr, MIB(1));
-	close(fd);
-}
-
-/* The process's own copy is written, never the file. */
-CASE(private_file)
-{
-	int fd = ext4_file(0);
-	uint8_t page[PAGE], *addr;
-	int i;
-
-	if (fd < 0)
-		fd = memfd_create("venus", MFD_CLOEXEC);
-	ASSERT_LE(0, fd);
-	memset(page, GUARD, PAGE);
-	for (i = 0; i < 16; i++)
-		ASSERT_EQ(PAGE, write(fd, page, PAGE));
-	addr = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-	ASSERT_NE(MAP_FAILED, addr);
-	check_memory(_metadata, self, addr, 16 * PAGE);
-	for (i = 0; i < 16; i++) {
-		ASSERT_EQ(PAGE, pread(fd, page, PAGE, i * PAGE));
-		EXPECT_TRUE(all_bytes(page, PAGE, GUARD));
-	}
-	munmap(addr, 16 * PAGE);
-	close(fd);
-}
-
-CASE(huge_pages)
-{
-	struct region region;
-
-	NEEDS_DEVICE();
-	ASSERT_EQ(0, region_huge(&region, MIB(4) / PAGE));
-	check_memory(_metadata, self, region.addr, region.size);
-	region_free(&region);
-}
-
-CASE(scattered_pages)
-{
-	struct region region;
-
-	NEEDS_DEVICE();
-	ASSERT_EQ(0, region_scattered(&region, 500));
-	check_memory(_metadata, self, region.addr, region.size);
-	region_free(&region);
-}
+#include "kinds-of-memory.h"
 
 TEST_HARNESS_MAIN

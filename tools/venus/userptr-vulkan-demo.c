@@ -16,26 +16,20 @@
  *
  * Invariant: Vulkan allocates no memory here, and nothing maps or copies any.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/evp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "venus-device.h"
+#include "virtgpu.h"
 #include "vkc.h"
+#include "vulkan-demo.h"
 
 #include "gate.spv.h"
 #include "sha256.spv.h"
 
-#define PAGE 4096ul
 #define DATA_BYTES (64ul * 1024 * 1024)
 #define BLOCK 4096ul
 #define BLOCKS (DATA_BYTES / BLOCK)
@@ -45,26 +39,8 @@
 #define ROUNDS 16
 /* Looks of the shader at the gate in one round before it gives up. */
 #define SPINS 0x40000000u
-#define RELEASE_MS 10000
 
-enum step {
-	STEP_FILL,
-	STEP_OPEN,
-	STEP_IMPORT,
-	STEP_PIPELINE,
-	STEP_TALK,
-	STEP_HASH,
-	STEP_VERIFY,
-	STEP_RELEASE,
-	NR_STEPS,
-};
-
-static const char *const step_names[NR_STEPS] = {
-	[STEP_FILL] = "malloc and fill", [STEP_OPEN] = "open Vulkan",
-	[STEP_IMPORT] = "import",	 [STEP_PIPELINE] = "compile shaders",
-	[STEP_TALK] = "talk, 16 rounds", [STEP_HASH] = "hash, shader",
-	[STEP_VERIFY] = "hash, CPU",	 [STEP_RELEASE] = "release",
-};
+const char demo_name[] = "demo-venus";
 
 /**
  * struct area - malloc'ed memory as a buffer of a shader
@@ -88,8 +64,6 @@ struct area {
  * @data: what is hashed
  * @digests: what the shader makes of it
  * @words: where CPU and shader talk
- * @started: time at which the current step began
- * @took: microseconds of each step
  */
 struct demo {
 	const char *file;
@@ -100,134 +74,35 @@ struct demo {
 	struct area data;
 	struct area digests;
 	struct area words;
-	uint64_t started;
-	uint64_t took[NR_STEPS];
 };
-
-static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fputs("demo-venus: FAILED: ", stdout);
-	vprintf(format, args);
-	putchar('\n');
-	va_end(args);
-	/* Not exit(): a driver that hangs must not hide why. */
-	fflush(stdout);
-	_exit(1);
-}
-
-static void __attribute__((format(printf, 2, 3))) row(const char *label, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	printf("  %-16s", label);
-	vprintf(format, args);
-	putchar('\n');
-	va_end(args);
-	fflush(stdout);
-}
-
-static void check(VkResult result, const char *what)
-{
-	if (result)
-		fail("%s: %s", what, vkc_result(result));
-}
-
-static void start_step(struct demo *demo)
-{
-	demo->started = vg_now_us();
-}
-
-static void end_step(struct demo *demo, enum step step)
-{
-	demo->took[step] = vg_now_us() - demo->started;
-}
 
 static void allocate(struct area *area, size_t size)
 {
 	area->size = size;
-	area->addr = aligned_alloc(PAGE, size);
-	if (!area->addr)
-		fail("no memory for %zu bytes", size);
-	/*
-	 * Advice only: large pages, and all at once before the file's come between
-	 * them, so that the memory has few pieces.  A host's udmabuf takes 1024.
-	 */
-	madvise(area->addr, size, MADV_HUGEPAGE);
-	madvise(area->addr, size, MADV_POPULATE_WRITE);
-	memset(area->addr, EMPTY, size);
-}
-
-/* The file's bytes, again and again until the memory is full. */
-static void fill(struct demo *demo)
-{
-	struct area *data = &demo->data;
-	size_t done = 0, length;
-	struct stat st;
-	ssize_t got;
-	int fd;
-
-	fd = open(demo->file, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st))
-		fail("%s: %s", demo->file, strerror(errno));
-	if (!S_ISREG(st.st_mode) || !st.st_size)
-		fail("%s: no regular file, or empty", demo->file);
-	while (done < data->size) {
-		got = read(fd, data->addr + done, data->size - done);
-		if (got < 0)
-			fail("%s: %s", demo->file, strerror(errno));
-		if (!got)
-			break;
-		done += got;
-	}
-	close(fd);
-	if (!done)
-		fail("%s: became empty", demo->file);
-	for (length = done; done < data->size; done++)
-		data->addr[done] = data->addr[done - length];
-	row("file", "%s, %zu of %zu bytes of memory", demo->file, length, data->size);
+	area->addr = demo_allocate(size, EMPTY);
 }
 
 static void open_vulkan(struct demo *demo)
 {
 	const struct vkc *vkc = &demo->vkc;
-	uint32_t version;
-	char node[64];
 
-	start_step(demo);
-	check(vkc_open(&demo->vkc, false), "a Vulkan 1.2 device that imports host memory");
-	end_step(demo, STEP_OPEN);
-	version = vkc->properties.apiVersion;
-	row("device", "%s, Vulkan %u.%u.%u", vkc->properties.deviceName,
-	    VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version),
-	    VK_API_VERSION_PATCH(version));
-	row("driver", "%s %s", vkc->driver.driverName, vkc->driver.driverInfo);
+	demo_begin_step();
+	demo_check(vkc_open(&demo->vkc, false), "a Vulkan 1.2 device that imports host memory");
+	demo_end_step("open Vulkan");
+	demo_device(&vkc->properties, &vkc->driver);
 	if (vkc->alignment > PAGE)
-		fail("imports are aligned to %lu bytes", vkc->alignment);
+		demo_fail("imports are aligned to %lu bytes", vkc->alignment);
 	if (vkc->properties.limits.maxStorageBufferRange < DATA_BYTES)
-		fail("storage buffers are at most %u bytes",
-		     vkc->properties.limits.maxStorageBufferRange);
-	demo->virtio = !venus_node(node, sizeof(node));
-	row("kernel", "%s",
-	    demo->virtio ? node : "no virtio-gpu with userptr resources: this driver is local");
+		demo_fail("storage buffers are at most %u bytes",
+			  vkc->properties.limits.maxStorageBufferRange);
+	demo->virtio = demo_kernel();
 }
 
 static uint32_t import(struct demo *demo, struct area *area)
 {
-	struct venus_registration registration;
-
-	check(vkc_buffer_import(&demo->vkc, area->addr, area->size, &area->buffer),
-	      "importing malloc'ed memory");
-	if (!demo->virtio)
-		return 0;
-	if (venus_find(area->addr, area->size, &registration))
-		fail("the driver has imported %p without a registration", area->addr);
-	if (registration.info.state != VIRTGPU_USERPTR_STATE_LIVE)
-		fail("the registration of %p is not live", area->addr);
-	return registration.info.nr_segments;
+	demo_check(vkc_buffer_import(&demo->vkc, area->addr, area->size, &area->buffer),
+		   "importing malloc'ed memory");
+	return demo->virtio ? demo_segments(area->addr, area->size) : 0;
 }
 
 static void import_all(struct demo *demo)
@@ -235,30 +110,27 @@ static void import_all(struct demo *demo)
 	size_t bytes = demo->data.size + demo->digests.size + demo->words.size;
 	uint32_t segments;
 
-	if (demo->virtio && vg_status_kib("VmPin"))
-		fail("VmPin is %ld kB before anything was imported", vg_status_kib("VmPin"));
-	start_step(demo);
+	demo_begin_step();
 	segments = import(demo, &demo->data);
 	segments += import(demo, &demo->digests);
 	segments += import(demo, &demo->words);
-	end_step(demo, STEP_IMPORT);
-	row("imported", "%zu bytes in 3 buffers", bytes);
+	demo_end_step("import");
+	demo_row("imported", "%zu bytes in 3 buffers", bytes);
 	if (!demo->virtio)
 		return;
-	/* Waited for: finding out about memory types pins a page for a moment. */
-	if (vg_wait_status_kib("VmPin", bytes / 1024, RELEASE_MS))
-		fail("VmPin is %ld kB with %zu kB imported", vg_status_kib("VmPin"), bytes / 1024);
-	row("segments", "%u, as the kernel told the host; VmPin %ld kB", segments,
-	    vg_status_kib("VmPin"));
+	demo_pinned(bytes);
+	demo_row("segments", "%u, as the kernel told the host; VmPin %ld kB", segments,
+		 vg_status_kib("VmPin"));
 }
 
 static void make_pipelines(struct demo *demo)
 {
-	start_step(demo);
-	check(vkc_pipeline(&demo->vkc, shader_sha256, sizeof(shader_sha256), &demo->hash),
-	      "sha256.comp");
-	check(vkc_pipeline(&demo->vkc, shader_gate, sizeof(shader_gate), &demo->gate), "gate.comp");
-	end_step(demo, STEP_PIPELINE);
+	demo_begin_step();
+	demo_check(vkc_pipeline(&demo->vkc, shader_sha256, sizeof(shader_sha256), &demo->hash),
+		   "sha256.comp");
+	demo_check(vkc_pipeline(&demo->vkc, shader_gate, sizeof(shader_gate), &demo->gate),
+		   "gate.comp");
+	demo_end_step("compile shaders");
 }
 
 /* There is nothing to wait on for a store to memory: look again and again. */
@@ -269,7 +141,7 @@ static void await(const _Atomic uint32_t *word, uint32_t value)
 
 	while (atomic_load(word) != value) {
 		if (vg_now_us() > end)
-			fail("the running shader's store did not arrive in malloc'ed memory");
+			demo_fail("the running shader's store did not arrive in malloc'ed memory");
 		nanosleep(&pause, NULL);
 	}
 }
@@ -291,19 +163,19 @@ static void talk(struct demo *demo)
 	uint32_t round;
 
 	memset(demo->words.addr, 0, demo->words.size);
-	start_step(demo);
-	check(vkc_submit(&demo->vkc, &dispatch, 1, &job), "starting gate.comp");
+	demo_begin_step();
+	demo_check(vkc_submit(&demo->vkc, &dispatch, 1, &job), "starting gate.comp");
 	for (round = 1; round <= ROUNDS; round++) {
 		await(&words[0], round);
 		if (vkc_wait(&demo->vkc, &job, 0) != VK_TIMEOUT)
-			fail("the shader ended in round %u of %u", round, ROUNDS);
+			demo_fail("the shader ended in round %u of %u", round, ROUNDS);
 		atomic_store(&words[1], round);
 	}
-	check(vkc_wait(&demo->vkc, &job, VKC_TIMEOUT_MS), "gate.comp");
+	demo_check(vkc_wait(&demo->vkc, &job, VKC_TIMEOUT_MS), "gate.comp");
 	vkc_job_free(&demo->vkc, &job);
-	end_step(demo, STEP_TALK);
+	demo_end_step("talk, 16 rounds");
 	if (atomic_load(&words[2]) != ROUNDS)
-		fail("the shader heard %u of %u rounds", atomic_load(&words[2]), ROUNDS);
+		demo_fail("the shader heard %u of %u rounds", atomic_load(&words[2]), ROUNDS);
 }
 
 static void hash(struct demo *demo)
@@ -315,9 +187,9 @@ static void hash(struct demo *demo)
 		.groups = BLOCKS / VKC_GROUP,
 	};
 
-	start_step(demo);
-	check(vkc_run(&demo->vkc, &dispatch, 1), "sha256.comp");
-	end_step(demo, STEP_HASH);
+	demo_begin_step();
+	demo_check(vkc_run(&demo->vkc, &dispatch, 1), "sha256.comp");
+	demo_end_step("hash, shader");
 }
 
 static void verify(struct demo *demo)
@@ -328,34 +200,34 @@ static void verify(struct demo *demo)
 	size_t i;
 
 	if (!md || !ctx)
-		fail("libcrypto has no SHA-256");
-	start_step(demo);
+		demo_fail("libcrypto has no SHA-256");
+	demo_begin_step();
 	for (i = 0; i < BLOCKS; i++) {
 		if (!EVP_DigestInit_ex2(ctx, md, NULL) ||
 		    !EVP_DigestUpdate(ctx, demo->data.addr + i * BLOCK, BLOCK) ||
 		    !EVP_DigestFinal_ex(ctx, digest, NULL))
-			fail("libcrypto's SHA-256");
+			demo_fail("libcrypto's SHA-256");
 		if (memcmp(digest, demo->digests.addr + i * DIGEST, DIGEST))
-			fail("the digest of block %zu of %lu is wrong", i, BLOCKS);
+			demo_fail("the digest of block %zu of %lu is wrong", i, BLOCKS);
 	}
-	end_step(demo, STEP_VERIFY);
+	demo_end_step("hash, CPU");
 	EVP_MD_CTX_free(ctx);
 	EVP_MD_free(md);
-	row("digests", "%lu, each the same on the CPU", BLOCKS);
-	row("bytes copied", "0: no buffer of Vulkan's own exists, no map, no flush; and the CPU");
-	row("", "and the running shader saw each other's stores %u times", ROUNDS);
+	demo_row("digests", "%lu, each the same on the CPU", BLOCKS);
+	demo_row("bytes copied",
+		 "0: no buffer of Vulkan's own exists, no map, no flush; and the CPU");
+	demo_row("", "and the running shader saw each other's stores %u times", ROUNDS);
 }
 
 static void release(struct demo *demo)
 {
-	start_step(demo);
+	demo_begin_step();
 	vkc_buffer_free(&demo->vkc, &demo->data.buffer);
 	vkc_buffer_free(&demo->vkc, &demo->digests.buffer);
 	vkc_buffer_free(&demo->vkc, &demo->words.buffer);
-	if (demo->virtio && vg_wait_status_kib("VmPin", 0, RELEASE_MS))
-		fail("VmPin is still %ld kB %d s after the release", vg_status_kib("VmPin"),
-		     RELEASE_MS / 1000);
-	end_step(demo, STEP_RELEASE);
+	if (demo->virtio)
+		demo_unpinned();
+	demo_end_step("release");
 	vkDestroyPipeline(demo->vkc.device, demo->gate, NULL);
 	vkDestroyPipeline(demo->vkc.device, demo->hash, NULL);
 	vkc_close(&demo->vkc);
@@ -367,17 +239,16 @@ static void release(struct demo *demo)
 int main(int argc, char **argv)
 {
 	struct demo demo = { 0 };
-	int step;
 
 	if (argc != 2)
-		fail("usage: userptr-vulkan-demo FILE");
+		demo_fail("usage: userptr-vulkan-demo FILE");
 	demo.file = argv[1];
-	start_step(&demo);
+	demo_begin_step();
 	allocate(&demo.data, DATA_BYTES);
 	allocate(&demo.digests, BLOCKS * DIGEST);
 	allocate(&demo.words, PAGE);
-	fill(&demo);
-	end_step(&demo, STEP_FILL);
+	demo_fill(demo.file, demo.data.addr, demo.data.size);
+	demo_end_step("malloc and fill");
 	open_vulkan(&demo);
 	import_all(&demo);
 	make_pipelines(&demo);
@@ -385,8 +256,7 @@ int main(int argc, char **argv)
 	hash(&demo);
 	verify(&demo);
 	release(&demo);
-	for (step = 0; step < NR_STEPS; step++)
-		row(step_names[step], "%10.3f ms", demo.took[step] / 1000.0);
+	demo_print_steps();
 	puts("demo-venus: ok");
 	return 0;
 }

@@ -20,30 +20,12 @@
 #include <sys/mman.h>
 
 #include "kselftest_harness.h"
-#include "venus-session.h"
-
-#define GUARD 0x5a
+#include "test-memory.h"
+#include "venus-gpu.h"
+#include "vulkan-expect.h"
 
 /* TCG, and a validation layer: a test takes its time. */
 #define CASE(name) TEST_F_TIMEOUT(venus, name, 400)
-
-#define EXPECT_VK(wanted, call)                                    \
-	do {                                                       \
-		VkResult _got = (call);                            \
-		EXPECT_EQ(wanted, _got)                            \
-		{                                                  \
-			TH_LOG("%s: %s", #call, vkc_result(_got)); \
-		}                                                  \
-	} while (0)
-
-#define ASSERT_VK(wanted, call)                                    \
-	do {                                                       \
-		VkResult _got = (call);                            \
-		ASSERT_EQ(wanted, _got)                            \
-		{                                                  \
-			TH_LOG("%s: %s", #call, vkc_result(_got)); \
-		}                                                  \
-	} while (0)
 
 /* What only our kernel driver and device do. */
 #define NEEDS_DEVICE()             \
@@ -80,38 +62,6 @@ FIXTURE_TEARDOWN(venus)
 
 typedef FIXTURE_DATA(venus) SELF;
 
-static inline void fill_words(void *addr, size_t size, uint32_t seed)
-{
-	uint32_t *words = addr;
-	size_t i;
-
-	for (i = 0; i < size / 4; i++)
-		words[i] = seed + i * 0x9e3779b9u;
-}
-
-/* The first word that is not what the CPU or a shader wrote, or -1. */
-static inline long wrong_word(const void *addr, size_t size, uint32_t seed, uint32_t step,
-			      uint32_t flip)
-{
-	const volatile uint32_t *words = addr;
-	size_t i;
-
-	for (i = 0; i < size / 4; i++) {
-		if (words[i] != ((seed + (uint32_t)i * step) ^ flip))
-			return i;
-	}
-	return -1;
-}
-
-static inline bool all_bytes(const uint8_t *addr, size_t size, uint8_t byte)
-{
-	size_t i;
-
-	for (i = 0; i < size && addr[i] == byte; i++)
-		;
-	return i == size;
-}
-
 /*
  * Both directions: a shader reads what the CPU has written to @addr, and the CPU
  * reads there what a shader has written.  Leaves the shader's words behind.
@@ -131,11 +81,11 @@ static inline void check_memory(struct __test_metadata *_metadata, SELF *self, v
 	if (self->session.virtio)
 		EXPECT_EQ(0, vg_wait_status_kib("VmPin", 2 * size / 1024, SETTLE_MS));
 	ASSERT_VK(VK_SUCCESS, gpu_run(&self->gpu, VKC_INVERT, &buffer, &result, 0));
-	EXPECT_EQ(-1, wrong_word(copy, size, 0x1234, 0x9e3779b9u, ~0u));
+	EXPECT_EQ(-1, wrong_word(copy, size, 0x1234, WORD_STEP, ~0u));
 	/* After the import, too. */
 	fill_words(addr, size, 0x77);
 	ASSERT_VK(VK_SUCCESS, gpu_run(&self->gpu, VKC_COPY, &buffer, &result, 0));
-	EXPECT_EQ(-1, wrong_word(copy, size, 0x77, 0x9e3779b9u, 0));
+	EXPECT_EQ(-1, wrong_word(copy, size, 0x77, WORD_STEP, 0));
 	ASSERT_VK(VK_SUCCESS, gpu_run(&self->gpu, VKC_FILL, NULL, &buffer, 0xabcd));
 	EXPECT_EQ(-1, wrong_word(addr, size, 0xabcd, 1, 0));
 	ASSERT_VK(VK_SUCCESS,
@@ -146,11 +96,6 @@ static inline void check_memory(struct __test_metadata *_metadata, SELF *self, v
 	vkc_buffer_free(&self->gpu.vkc, &buffer);
 	EXPECT_EQ(-1, wrong_word(addr, size, 0xabcd, 1, 0));
 	free(copy);
-}
-
-static inline void *map_anonymous(size_t size)
-{
-	return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
 #endif /* VENUS_FIXTURE_H */
