@@ -5,6 +5,7 @@
  * Every helper is one ioctl, or few; none tries again or hides an error.
  */
 #include "agt.h"
+#include "agt_sdma.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -248,12 +249,16 @@ void agt_emit(struct agt *t, uint32_t count, const uint32_t *dw)
 
 void agt_sdma_copy(struct agt *t, uint64_t dst, uint64_t src, uint32_t bytes)
 {
-	AGT_EMIT(t, 1, bytes - 1, 0, AGT_LO(src), AGT_HI(src), AGT_LO(dst), AGT_HI(dst));
+	uint32_t dw[AGT_SDMA_DWORDS];
+
+	agt_emit(t, agt_sdma_put_copy(dw, dst, src, bytes), dw);
 }
 
 void agt_sdma_fill(struct agt *t, uint64_t dst, uint32_t value, uint32_t bytes)
 {
-	AGT_EMIT(t, 11 | 2u << 30, AGT_LO(dst), AGT_HI(dst), value, bytes - 1);
+	uint32_t dw[AGT_SDMA_DWORDS];
+
+	agt_emit(t, agt_sdma_put_fill(dw, dst, value, bytes), dw);
 }
 
 /* Chunks of a submission, and what they point to. */

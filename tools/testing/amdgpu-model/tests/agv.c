@@ -17,7 +17,8 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL message(VkDebugUtilsMessageSeverityFlagBit
 	struct agv *v = user;
 
 	v->messages++;
-	fprintf(stderr, "validation: %s\n", data->pMessage);
+	if (!v->quiet)
+		fprintf(stderr, "# validation: %s\n", data->pMessage);
 	return VK_FALSE;
 }
 
@@ -142,7 +143,8 @@ static VkResult open_device(struct agv *v)
 VkResult agv_open(struct agv *v, VkQueueFlags with, VkQueueFlags without)
 {
 	VkPhysicalDeviceExternalMemoryHostPropertiesEXT host = {
-		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT
+		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT,
+		.pNext = &v->driver
 	};
 	VkPhysicalDeviceProperties2 properties = {
 		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &host
@@ -161,6 +163,7 @@ VkResult agv_open(struct agv *v, VkQueueFlags with, VkQueueFlags without)
 		agv_close(v);
 		return ret;
 	}
+	v->driver.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES;
 	vkGetPhysicalDeviceProperties2(v->physical, &properties);
 	v->alignment = host.minImportedHostPointerAlignment;
 	return VK_SUCCESS;
@@ -204,43 +207,51 @@ static VkResult make_buffer(struct agv *v, VkDeviceSize size, bool imported, str
 	return vkCreateBuffer(v->device, &info, NULL, &b->buffer);
 }
 
-static VkResult bind(struct agv *v, struct agv_buffer *b, uint32_t types,
-		     VkMemoryPropertyFlags with, VkMemoryPropertyFlags without, const void *next)
+static bool find_type(const struct agv *v, uint32_t types, VkMemoryPropertyFlags with,
+		      VkMemoryPropertyFlags without, uint32_t *type)
 {
-	VkMemoryAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
-				      .pNext = next };
+	for (*type = 0; *type < v->memory.memoryTypeCount; (*type)++) {
+		VkMemoryPropertyFlags flags = v->memory.memoryTypes[*type].propertyFlags;
+
+		if (types & 1u << *type && (flags & with) == with && !(flags & without))
+			return true;
+	}
+	return false;
+}
+
+static VkResult bind(struct agv *v, struct agv_buffer *b, VkMemoryPropertyFlags with,
+		     VkMemoryPropertyFlags without)
+{
+	VkMemoryAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO };
 	VkMemoryRequirements needs;
 	uint32_t type;
 	VkResult ret;
 
 	vkGetBufferMemoryRequirements(v->device, b->buffer, &needs);
-	for (type = 0; type < v->memory.memoryTypeCount; type++) {
-		VkMemoryPropertyFlags flags = v->memory.memoryTypes[type].propertyFlags;
-
-		if (types & needs.memoryTypeBits & 1u << type && (flags & with) == with &&
-		    !(flags & without))
-			break;
-	}
-	if (type == v->memory.memoryTypeCount)
+	if (!find_type(v, needs.memoryTypeBits, with, without, &type))
 		return VK_ERROR_FEATURE_NOT_PRESENT;
-	info.allocationSize = next ? b->size : needs.size;
+	info.allocationSize = needs.size;
 	info.memoryTypeIndex = type;
 	ret = vkAllocateMemory(v->device, &info, NULL, &b->memory);
 	if (!ret)
 		ret = vkBindBufferMemory(v->device, b->buffer, b->memory, 0);
-	if (!ret && !next &&
-	    v->memory.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT)
+	if (!ret && v->memory.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT)
 		ret = vkMapMemory(v->device, b->memory, 0, VK_WHOLE_SIZE, 0, &b->cpu);
 	return ret;
 }
 
-/* The caller's memory. */
-VkResult agv_import(struct agv *v, void *addr, VkDeviceSize size, struct agv_buffer *b)
+/* The caller's memory, as memory of the device to which buffers can be bound. */
+VkResult agv_import_memory(struct agv *v, void *addr, VkDeviceSize size, VkDeviceMemory *memory)
 {
 	VkImportMemoryHostPointerInfoEXT import = {
 		.sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT,
 		.handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT,
 		.pHostPointer = addr,
+	};
+	VkMemoryAllocateInfo info = {
+		.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+		.pNext = &import,
+		.allocationSize = size,
 	};
 	VkMemoryHostPointerPropertiesEXT properties = {
 		.sType = VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT
@@ -248,9 +259,40 @@ VkResult agv_import(struct agv *v, void *addr, VkDeviceSize size, struct agv_buf
 	VkResult ret;
 
 	ret = v->host_pointer_properties(v->device, import.handleType, addr, &properties);
-	if (!ret)
-		ret = make_buffer(v, size, true, b);
-	return ret ? ret : bind(v, b, properties.memoryTypeBits, 0, 0, &import);
+	if (ret)
+		return ret;
+	if (!find_type(v, properties.memoryTypeBits, 0, 0, &info.memoryTypeIndex))
+		return VK_ERROR_FEATURE_NOT_PRESENT;
+	return vkAllocateMemory(v->device, &info, NULL, memory);
+}
+
+/* A buffer in a part of imported memory, which stays the caller's to free. */
+VkResult agv_bind_part(struct agv *v, VkDeviceMemory memory, VkDeviceSize offset, VkDeviceSize size,
+		       struct agv_buffer *b)
+{
+	VkMemoryRequirements needs;
+	VkResult ret = make_buffer(v, size, true, b);
+
+	if (ret)
+		return ret;
+	/* Also to be asked: the validation layer wants to see it. */
+	vkGetBufferMemoryRequirements(v->device, b->buffer, &needs);
+	return vkBindBufferMemory(v->device, b->buffer, memory, offset);
+}
+
+/* The caller's memory. */
+VkResult agv_import(struct agv *v, void *addr, VkDeviceSize size, struct agv_buffer *b)
+{
+	VkDeviceMemory memory;
+	VkResult ret = agv_import_memory(v, addr, size, &memory);
+
+	if (ret)
+		return ret;
+	ret = agv_bind_part(v, memory, 0, size, b);
+	b->memory = memory;
+	if (ret)
+		agv_free(v, b);
+	return ret;
 }
 
 /* Memory of the device, with some properties and without others; mapped if it can be. */
@@ -259,7 +301,7 @@ VkResult agv_alloc(struct agv *v, VkDeviceSize size, VkMemoryPropertyFlags with,
 {
 	VkResult ret = make_buffer(v, size, false, b);
 
-	return ret ? ret : bind(v, b, ~0u, with, without, NULL);
+	return ret ? ret : bind(v, b, with, without);
 }
 
 void agv_free(struct agv *v, struct agv_buffer *b)
@@ -312,9 +354,10 @@ VkResult agv_run(struct agv *v, VkCommandBuffer commands)
 	return ret;
 }
 
-VkResult agv_copy(struct agv *v, struct agv_buffer *from, struct agv_buffer *to)
+VkResult agv_copy_part(struct agv *v, struct agv_buffer *from, VkDeviceSize from_offset,
+		       struct agv_buffer *to, VkDeviceSize to_offset, VkDeviceSize size)
 {
-	VkBufferCopy region = { .size = from->size };
+	VkBufferCopy region = { .srcOffset = from_offset, .dstOffset = to_offset, .size = size };
 	VkCommandBuffer commands;
 	VkResult ret = agv_begin(v, &commands);
 
@@ -322,4 +365,9 @@ VkResult agv_copy(struct agv *v, struct agv_buffer *from, struct agv_buffer *to)
 		return ret;
 	vkCmdCopyBuffer(commands, from->buffer, to->buffer, 1, &region);
 	return agv_run(v, commands);
+}
+
+VkResult agv_copy(struct agv *v, struct agv_buffer *from, struct agv_buffer *to)
+{
+	return agv_copy_part(v, from, 0, to, 0, from->size);
 }

@@ -18,8 +18,10 @@
  * @instance: instance
  * @messenger: counts what the validation layer says
  * @messages: how much it has said
+ * @quiet: count it, but do not print it
  * @physical: physical device
  * @properties: of it
+ * @driver: of it
  * @memory: of it
  * @alignment: of imported memory
  * @family: of the queue
@@ -32,8 +34,10 @@ struct agv {
 	VkInstance instance;
 	VkDebugUtilsMessengerEXT messenger;
 	unsigned int messages;
+	bool quiet;
 	VkPhysicalDevice physical;
 	VkPhysicalDeviceProperties properties;
+	VkPhysicalDeviceDriverProperties driver;
 	VkPhysicalDeviceMemoryProperties memory;
 	VkDeviceSize alignment;
 	uint32_t family;
@@ -61,6 +65,9 @@ VkResult agv_open(struct agv *v, VkQueueFlags with, VkQueueFlags without);
 void agv_close(struct agv *v);
 
 VkResult agv_import(struct agv *v, void *addr, VkDeviceSize size, struct agv_buffer *b);
+VkResult agv_import_memory(struct agv *v, void *addr, VkDeviceSize size, VkDeviceMemory *memory);
+VkResult agv_bind_part(struct agv *v, VkDeviceMemory memory, VkDeviceSize offset, VkDeviceSize size,
+		       struct agv_buffer *b);
 VkResult agv_alloc(struct agv *v, VkDeviceSize size, VkMemoryPropertyFlags with,
 		   VkMemoryPropertyFlags without, struct agv_buffer *b);
 void agv_free(struct agv *v, struct agv_buffer *b);
@@ -68,5 +75,7 @@ void agv_free(struct agv *v, struct agv_buffer *b);
 VkResult agv_begin(struct agv *v, VkCommandBuffer *commands);
 VkResult agv_run(struct agv *v, VkCommandBuffer commands);
 VkResult agv_copy(struct agv *v, struct agv_buffer *from, struct agv_buffer *to);
+VkResult agv_copy_part(struct agv *v, struct agv_buffer *from, VkDeviceSize from_offset,
+		       struct agv_buffer *to, VkDeviceSize to_offset, VkDeviceSize size);
 
 #endif /* AGV_H */
