@@ -271,15 +271,44 @@ int virtio_device_name(char *name, size_t len)
 	return ret;
 }
 
-int ask_host(const char *request)
+/* The answer to a request, without what every answer begins with. */
+static int exchange(const char *request, char *answer, size_t len)
 {
-	char answer[64] = "";
+	char line[64] = "";
 
 	printf("\nhost: %s\n", request);
 	fflush(stdout);
-	if (!fgets(answer, sizeof(answer), stdin))
+	if (!fgets(line, sizeof(line), stdin))
 		return -EIO;
-	return strcmp(answer, "host: ok\n") ? -EREMOTEIO : 0;
+	if (strncmp(line, "host: ok", 8))
+		return -EREMOTEIO;
+	snprintf(answer, len, "%s", line + 8);
+	return 0;
+}
+
+int ask_host(const char *request)
+{
+	char answer[64];
+
+	return exchange(request, answer, sizeof(answer));
+}
+
+/**
+ * ask_host_number() - ask_host() for a number
+ * @request: what
+ * @number: out
+ *
+ * Return: as of ask_host(), or -EPROTO if there is no number in the answer.
+ */
+int ask_host_number(const char *request, long *number)
+{
+	char answer[64], *end;
+	int ret = exchange(request, answer, sizeof(answer));
+
+	if (ret)
+		return ret;
+	*number = strtol(answer, &end, 10);
+	return end == answer || *end != '\n' ? -EPROTO : 0;
 }
 
 /**

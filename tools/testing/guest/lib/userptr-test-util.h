@@ -79,5 +79,6 @@ int receive_fd(int sock);
  * if it could not, -EIO if nobody answers.
  */
 int ask_host(const char *request);
+int ask_host_number(const char *request, long *number);
 
 #endif /* USERPTR_TEST_UTIL_H */
