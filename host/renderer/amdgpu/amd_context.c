@@ -289,10 +289,24 @@ close_fd:
 	return err;
 }
 
+/*
+ * It has ended, and its jobs are over: nothing more is asked of the client.  What that
+ * has left goes with it: a card that was pulled out closes no handle, and an object that
+ * stays keeps memory of the guest.
+ */
+static void close_client(struct amd_context *context)
+{
+	pthread_mutex_lock(&context->lock);
+	if (context->fd >= 0)
+		close(context->fd);
+	context->fd = -1;
+	pthread_mutex_unlock(&context->lock);
+}
+
 static void context_free(struct amd_context *context)
 {
 	close(context->kick);
-	close(context->fd);
+	close_client(context);
 	pthread_cond_destroy(&context->wake);
 	pthread_mutex_destroy(&context->lock);
 	amd_va_destroy(&context->va);
@@ -418,8 +432,10 @@ void amd_context_destroy(struct renderer *renderer, struct renderer_context *bas
  */
 void amd_context_reap(struct amd_context *context)
 {
-	if (!context->destroyed || !context->ended || !amd_jobs_over(context, UINT64_MAX) ||
-	    !STAILQ_EMPTY(&context->waiting) || !amd_holds_nothing(context))
+	if (!context->ended || !amd_jobs_over(context, UINT64_MAX))
+		return;
+	close_client(context);
+	if (!context->destroyed || !STAILQ_EMPTY(&context->waiting) || !amd_holds_nothing(context))
 		return;
 	LIST_REMOVE(context, link);
 	context->renderer->nr_contexts--;
@@ -475,6 +491,17 @@ static void ended(struct amd_context *context)
 	amd_waiting_check(context);
 }
 
+/* Whether something of the guest's stays with the client for as long as that is there. */
+static bool is_stuck(struct amd_context *context)
+{
+	bool stuck;
+
+	pthread_mutex_lock(&context->lock);
+	stuck = context->stuck;
+	pthread_mutex_unlock(&context->lock);
+	return stuck;
+}
+
 /**
  * amd_item_done() - a context's thread has done it
  * @item: it; is gone
@@ -509,6 +536,8 @@ void amd_item_done(struct amd_item *item)
 		ended(context);
 		break;
 	}
+	if (is_stuck(context))
+		amd_context_end(context, true);
 	amd_holds_check(context);
 	amd_context_reap(context);
 }

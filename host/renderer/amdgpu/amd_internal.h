@@ -312,13 +312,14 @@ struct amd_job {
  * @renderer: whose
  * @link: in the renderer's list
  * @name: for the log
- * @fd: the client
+ * @fd: the client; -1 when it has ended and all jobs are over
  * @thread: executes the queue, in order
- * @lock: guards @queue, @room, @quit, @closed, @jobs, @nr_jobs, refs of objects
+ * @lock: guards @queue, @room, @quit, @closed, @stuck, @jobs, @nr_jobs, refs of objects
  * @wake: the queue has something, or there is room for a job, or it is the end
  * @queue: struct amd_item
  * @quit: cancel what is queued, then end
  * @closed: nothing is queued any more
+ * @stuck: an object could not be closed: the card was pulled out
  * @jobs: that are not over
  * @nr_jobs: of @jobs
  * @kick: an eventfd, readable with @quit
@@ -357,6 +358,7 @@ struct amd_context {
 	struct amd_item_list queue;
 	bool quit;
 	bool closed;
+	bool stuck;
 	TAILQ_HEAD(amd_job_list, amd_job) jobs;
 	unsigned int nr_jobs;
 	int kick;

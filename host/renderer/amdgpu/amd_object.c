@@ -195,9 +195,9 @@ bool amd_object_unref(struct amd_object *object)
 
 	pthread_mutex_lock(&context->lock);
 	last = !--object->refs;
-	/* Fails only if there is no such handle. */
-	if (last)
-		(void)drmCloseBufferHandle(context->fd, object->handle);
+	/* Fails only if the card is gone: then it goes with the client, and no sooner. */
+	if (last && drmCloseBufferHandle(context->fd, object->handle))
+		context->stuck = true;
 	pthread_mutex_unlock(&context->lock);
 	return last;
 }
