@@ -32,9 +32,9 @@ built = $(1)
 endif
 
 .PHONY: all help deps kernel-source kernel host tools demo test test-full \
-	kernel-x86 trixie mesa mesa-radeonsi venus demo-venus test-qemu test-kunit test-host test-lib test-uml \
-	test-venus lib lib-install bench bench-check \
-	amdgpu test-amdgpu test-mutants test-fuzz fuzz coverage check format clean distclean
+	kernel-x86 trixie mesa mesa-radeonsi guest-image venus demo-venus test-qemu test-kunit test-host \
+	test-lib test-uml test-venus lib lib-install bench bench-check \
+	amdgpu demo-amdgpu test-amdgpu test-mutants test-fuzz fuzz coverage check format clean distclean
 
 ## all: build the guest kernel, the host device, the tools and the libraries (the default)
 all: kernel host tools lib
@@ -50,8 +50,8 @@ help:
 	@echo '  KVER=V     lay the series over Linux V (7.3): there must be a patches/linux-V'
 	@echo '  KSRC=DIR   use a copy of the kernel tree DIR instead of the package'
 	@echo '  FILE=FILE  what a demo reads'
-	@echo '  RUN=NAME   the runs of test-uml, test-qemu, test-venus or test-mutants to do, the'
-	@echo '             targets of fuzz or the guests of bench; * matches anything'
+	@echo '  RUN=NAME   the runs of test-uml, test-qemu, test-venus, test-amdgpu or test-mutants to'
+	@echo '             do, the targets of fuzz or the guests of bench; * matches anything'
 	@echo '  T=SECONDS  how long fuzz runs each target (60)'
 	@echo '  MIN=N      coverage fails below N percent of the lines (95)'
 	@echo '  ACCEL=A    kvm or tcg, for test-qemu (default: KVM if a guest boots with it)'
@@ -88,17 +88,23 @@ mesa: trixie
 mesa-radeonsi: trixie
 	$(Q)scripts/build-mesa --radeonsi
 
-## venus: build everything that demo-venus and test-venus run
-venus: $(call built,kernel tools) mesa
+# What guests of the Vulkan layers run, and the device that the host of User-Mode Linux
+# runs: one image for both layers.
+guest-image: $(call built,kernel tools lib) mesa
 	$(Q)scripts/build-x86 plain
 	$(SUBMAKE) -C host O=$(BUILD)/venus/host SYSROOT=$(BUILD)/trixie all
 	$(SUBMAKE) -C tools/venus O=$(BUILD)/tools/venus SYSROOT=$(BUILD)/trixie \
 		KSRC=$(KERNEL_TREE) all
+	$(SUBMAKE) -C tools/amdgpu O=$(BUILD)/tools/amdgpu-guest SYSROOT=$(BUILD)/trixie \
+		KSRC=$(KERNEL_TREE) all
 	$(Q)scripts/make-initramfs plain
 	$(Q)scripts/make-guest-image
 
-## amdgpu: build everything that test-amdgpu runs
-amdgpu: $(call built,kernel tools) trixie
+## venus: build everything that demo-venus and test-venus run
+venus: guest-image
+
+## amdgpu: build everything that demo-amdgpu and test-amdgpu run
+amdgpu: guest-image
 	$(SUBMAKE) -C tools/testing/amdgpu-model/tests O=$(BUILD)/tools/amdgpu \
 		SYSROOT=$(BUILD)/trixie KSRC=$(KERNEL_TREE) all
 
@@ -129,6 +135,10 @@ demo: $(call built,kernel host tools)
 ## demo-venus: a Vulkan compute shader of the host on a guest process's memory (FILE=)
 demo-venus: venus
 	$(Q)tools/testing/run/run-demo-venus
+
+## demo-amdgpu: an amdgpu's copy engine on a guest process's memory, with RADV (FILE=)
+demo-amdgpu: amdgpu
+	$(Q)tools/testing/run/run-demo-amdgpu
 
 ## test: check and every test layer; the last line is the sum of all
 test: deps
@@ -172,7 +182,7 @@ test-venus: venus
 	$(TRIXIE_TESTS)
 	$(Q)tools/testing/run/run-venus-tests
 
-## test-amdgpu: the software amdgpu, by itself and with programs of others
+## test-amdgpu: the software amdgpu, by itself, and under guests through our native context
 test-amdgpu: amdgpu
 	$(TRIXIE_TESTS)
 	$(Q)tools/testing/run/run-amdgpu-tests
