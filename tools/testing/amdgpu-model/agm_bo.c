@@ -82,6 +82,7 @@ struct agm_bo *agm_bo_alloc(struct agm_device *dev, u64 size)
 	bo->domain = AMDGPU_GEM_DOMAIN_CPU;
 	bo->base.funcs = &agm_bo_funcs;
 	drm_gem_private_object_init(&dev->drm, &bo->base, PAGE_ALIGN(size));
+	atomic64_inc(&dev->stats.objects);
 	return bo;
 }
 
@@ -176,6 +177,7 @@ static void agm_bo_free(struct drm_gem_object *obj)
 	else if (agm_bo_pool(bo))
 		agm_bo_free_pages(bo);
 	drm_gem_object_release(obj);
+	atomic64_dec(&bo->dev->stats.objects);
 	if (bo->vm)
 		agm_vm_put(bo->vm);
 	kvfree(bo->pages);

@@ -98,6 +98,7 @@ static int agm_stats_show(struct seq_file *m, void *unused)
 		{ "draws", &s->draws },
 		{ "invalidations", &s->invalidations },
 		{ "user_pages", &s->user_pages },
+		{ "objects", &s->objects },
 		{ "vram_used", &dev->vram.used },
 		{ "gtt_used", &dev->gtt.used },
 	};

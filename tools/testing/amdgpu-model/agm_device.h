@@ -68,6 +68,7 @@ struct agm_pool {
  * @draws: draws and dispatches, which were not executed
  * @invalidations: of userptr objects, by the host's memory management
  * @user_pages: pages that userptr objects got, each time they got them
+ * @objects: of any kind, that there are now
  */
 struct agm_stats {
 	atomic64_t jobs;
@@ -81,6 +82,7 @@ struct agm_stats {
 	atomic64_t draws;
 	atomic64_t invalidations;
 	atomic64_t user_pages;
+	atomic64_t objects;
 };
 
 /**
