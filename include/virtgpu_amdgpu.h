@@ -104,8 +104,8 @@ struct amdvgpu_heap {
  * @seqno: of the last command that was executed
  * @rsp_mem_offset: where answers begin, bytes from the front: at least the size of what
  *	the device knows of this struct
- * @async_error: GEM_NEW, CS_SUBMIT and malformed streams that failed; not 0: the context is
- *	lost for who has not waited for their answers
+ * @async_error: how many of these have failed: GEM_NEW, CS_SUBMIT, its jobs, and streams
+ *	that are malformed; not 0: the context is lost, for who does not know of it
  * @pad: 0
  * @gtt: system memory for the GPU
  * @vram: the card's memory

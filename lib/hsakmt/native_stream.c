@@ -161,13 +161,14 @@ static int wait_fence(int fence)
 }
 
 /*
- * The device counts commands that failed and that, for what it knows, nobody waits for.
- * Those that are waited for here, and said so, are no news.
+ * The device counts what has failed and, for what it knows, nobody waits for.  What is
+ * waited for here, and says so, is no news; a job says so by what it has not done.
  */
-static bool has_failed(struct hsakmt_gpu *gpu, const struct amdvgpu_rsp *rsp)
+static bool has_failed(struct hsakmt_gpu *gpu, const struct amdvgpu_req *req,
+		       const struct amdvgpu_rsp *rsp)
 {
 	uint32_t before = gpu->errors;
-	bool known = gpu->refused || rsp->ret;
+	bool known = gpu->refused || rsp->ret || req->cmd == AMDVGPU_CS_SUBMIT;
 
 	gpu->errors = __atomic_load_n(&shmem_of(gpu)->async_error, __ATOMIC_RELAXED);
 	gpu->refused = false;
@@ -185,7 +186,7 @@ static int read_answer(struct hsakmt_gpu *gpu, const struct amdvgpu_req *req,
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if ((int32_t)rsp->ret > 0 || (int32_t)rsp->ret < -MAX_ERRNO)
 		return -EPROTO;
-	return has_failed(gpu, rsp) ? -EIO : 0;
+	return has_failed(gpu, req, rsp) ? -EIO : 0;
 }
 
 /**

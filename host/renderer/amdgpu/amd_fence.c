@@ -17,12 +17,16 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
+
+#include <linux/sync_file.h>
 
 #include <xf86drm.h>
 
@@ -195,6 +199,26 @@ bool amd_job_wait(struct amd_context *context, uint64_t number, uint64_t deadlin
 
 /* ---- the device's thread ---- */
 
+/* Whether the card did not do it: a fault, a hang, or it was not let begin. */
+static bool has_failed(const struct amd_job *job)
+{
+	struct sync_file_info info = { .num_fences = 0 };
+
+	return !ioctl(job->fence, SYNC_IOC_FILE_INFO, &info) && info.status < 0;
+}
+
+/* Nobody asks for what became of a job, so its context is told, before its fence. */
+static void count_failure(struct amd_context *context, const struct amd_job *job)
+{
+	struct amd_blob *blob;
+
+	log_event("context %u (%s): job %" PRIu64 " on ring %u failed", context->base.id,
+		  context->name, job->number, job->ring);
+	LIST_FOREACH(blob, &context->blobs, link)
+		if (blob->shmem)
+			amd_shmem_count_error(blob->shmem);
+}
+
 /**
  * amd_job_over() - the fence of a job has signalled
  * @job: it; is gone, and its context may be
@@ -203,6 +227,8 @@ void amd_job_over(struct amd_job *job)
 {
 	struct amd_context *context = job->context;
 
+	if (has_failed(job))
+		count_failure(context, job);
 	pthread_mutex_lock(&context->lock);
 	TAILQ_REMOVE(&context->jobs, job, link);
 	context->nr_jobs--;

@@ -157,19 +157,21 @@ void amd_shmem_set_seqno(struct amd_shmem *shmem, uint32_t seqno)
 }
 
 /**
- * amd_shmem_count_error() - a command failed whose failure nobody asks for
+ * amd_shmem_count_error() - something failed whose failure nobody asks for
  * @shmem: may be NULL
  */
 void amd_shmem_count_error(struct amd_shmem *shmem)
 {
-	uint32_t errors;
+	uint32_t errors, one;
 
 	if (!shmem)
 		return;
-	errors = le32toh(*(volatile uint32_t *)&front(shmem)->async_error);
-	/* It must not come to be 0 again. */
-	if (errors < UINT32_MAX)
-		__atomic_store_n(&front(shmem)->async_error, htole32(errors + 1), __ATOMIC_RELEASE);
+	/* Both threads count, and the guest can write there; it must not come to be 0 again. */
+	errors = __atomic_load_n(&front(shmem)->async_error, __ATOMIC_RELAXED);
+	do {
+		one = le32toh(errors) < UINT32_MAX ? htole32(le32toh(errors) + 1) : errors;
+	} while (!__atomic_compare_exchange_n(&front(shmem)->async_error, &errors, one, false,
+					      __ATOMIC_RELEASE, __ATOMIC_RELAXED));
 }
 
 static void set_heap(struct amdvgpu_heap *to, const struct amdvgpu_heap *from)

@@ -133,9 +133,12 @@ static void test_va(void **state)
 	faults = model_stat("faults");
 	begin_job(&c);
 	sdma_copy(&c, VA_SECOND, VA_FIRST, PAGE);
+	assert_int_equal(shmem(&c)->async_error, 0);
 	assert_int_equal(run_job(&c, p.ids, 2), 0);
 	assert_int_equal(model_stat("faults"), faults + 1);
 	assert_int_equal(p.to.cpu[0], 0xaa);
+	/* It was taken, and not done. */
+	assert_int_equal(shmem(&c)->async_error, 1);
 	drop_pair(&c, &p);
 	client_close(&c);
 }

@@ -401,6 +401,8 @@ static void cs_submit(const struct amdvgpu_cs_submit *cmd)
 	memcpy(device.ib, at(ib->va_start), ib->ib_bytes);
 	if (device.hostile != HOSTILE_JOB)
 		sdma();
+	else
+		shmem()->async_error++;
 	answer(&cmd->req, 0, NULL, 0);
 }
 
