@@ -16,7 +16,7 @@
 #define SDMA_RING 6u
 #define VA 0x100000u
 
-uint8_t commands_arg(unsigned int c, unsigned int i, unsigned int nr)
+uint8_t amdgpu_commands_arg(unsigned int c, unsigned int i, unsigned int nr)
 {
 	unsigned int arg;
 
@@ -203,7 +203,7 @@ static size_t add_command(struct fuzz_random *random, unsigned int c, uint32_t c
 	return len;
 }
 
-size_t commands_make(struct fuzz_random *random, unsigned int c, uint8_t *data)
+size_t amdgpu_commands_make(struct fuzz_random *random, unsigned int c, uint8_t *data)
 {
 	/* Most of them are about memory and jobs. */
 	static const uint8_t commands[] = { 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 6, 7, 8, 9, 10 };
@@ -220,7 +220,7 @@ size_t commands_make(struct fuzz_random *random, unsigned int c, uint8_t *data)
 	return len;
 }
 
-void commands_make_blob(struct fuzz_random *random, uint8_t *data)
+void amdgpu_commands_make_blob(struct fuzz_random *random, uint8_t *data)
 {
 	memset(data, 0, COMMANDS_BLOB_SIZE);
 	fuzz_put(data, COMMANDS_BLOB_SIZE, 0, 4, fuzz_below(random, COMMANDS_BLOBS));
@@ -229,7 +229,7 @@ void commands_make_blob(struct fuzz_random *random, uint8_t *data)
 	fuzz_put(data, COMMANDS_BLOB_SIZE, 24, 4, fuzz_below(random, 8));
 }
 
-void commands_touch(struct fuzz_random *random, uint8_t *data, size_t len)
+void amdgpu_commands_touch(struct fuzz_random *random, uint8_t *data, size_t len)
 {
 	static const struct fuzz_field fields[] = {
 		{ 0, 4, 1, 10, 1 },	      { 4, 4, 16, 128, 8 }, { 12, 4, 0, 8192, 8 },
@@ -255,7 +255,7 @@ static void world_stream(struct fuzz_maker *maker, const struct commands_ops *op
 			 uint32_t cmd, void *command, size_t len)
 {
 	struct fuzz_random random = { .state = c + 1 };
-	uint8_t *data = fuzz_make(maker, ops->stream, commands_arg(c, 1, 2), len);
+	uint8_t *data = fuzz_make(maker, ops->stream, amdgpu_commands_arg(c, 1, 2), len);
 
 	head(&random, command, cmd, len);
 	if (data)
@@ -273,10 +273,11 @@ static void world_blob(struct fuzz_maker *maker, const struct commands_ops *ops,
 	fuzz_put(data, COMMANDS_BLOB_SIZE, 8, 8, blob_id);
 	fuzz_put(data, COMMANDS_BLOB_SIZE, 16, 8, size);
 	fuzz_put(data, COMMANDS_BLOB_SIZE, 24, 4, 7);
-	fuzz_make(maker, ops->blob_attach, commands_arg(c, i, COMMANDS_BLOBS), 0);
+	fuzz_make(maker, ops->blob_attach, amdgpu_commands_arg(c, i, COMMANDS_BLOBS), 0);
 }
 
-void commands_make_world(struct fuzz_maker *maker, const struct commands_ops *ops, unsigned int c)
+void amdgpu_commands_make_world(struct fuzz_maker *maker, const struct commands_ops *ops,
+				unsigned int c)
 {
 	struct fuzz_random random = { .state = c + 7 };
 	struct amdvgpu_gem_new new = {
@@ -293,7 +294,7 @@ void commands_make_world(struct fuzz_maker *maker, const struct commands_ops *op
 	world_stream(maker, ops, c, AMDVGPU_CREATE_CTX, &ctx, sizeof(ctx));
 	world_stream(maker, ops, c, AMDVGPU_GEM_NEW, &new, sizeof(new));
 	world_blob(maker, ops, c, 2 * c + 1, 1, PAGE);
-	fuzz_make(maker, ops->attach, commands_arg(c, c, COMMANDS_MEMORY), 0);
+	fuzz_make(maker, ops->attach, amdgpu_commands_arg(c, c, COMMANDS_MEMORY), 0);
 	map.res_id = 2 * c + 2;
 	world_stream(maker, ops, c, AMDVGPU_BO_VA_OP, &map, sizeof(map));
 	map.va += 16 * PAGE;
@@ -305,7 +306,7 @@ void commands_make_world(struct fuzz_maker *maker, const struct commands_ops *op
 	world_stream(maker, ops, c, AMDVGPU_CS_SUBMIT, job, len);
 }
 
-uint8_t commands_ring(const uint8_t *data, size_t len)
+uint8_t amdgpu_commands_ring(const uint8_t *data, size_t len)
 {
 	if (fuzz_get(data, len, 0, 4) != AMDVGPU_CS_SUBMIT)
 		return 0;

@@ -42,15 +42,16 @@ struct commands_ops {
 };
 
 /* An argument for context @c and thing @i, of which there are @nr. */
-uint8_t commands_arg(unsigned int c, unsigned int i, unsigned int nr);
+uint8_t amdgpu_commands_arg(unsigned int c, unsigned int i, unsigned int nr);
 /* A stream for context @c, FUZZ_MAX_DATA bytes at most; returns its length. */
-size_t commands_make(struct fuzz_random *random, unsigned int c, uint8_t *data);
-void commands_make_blob(struct fuzz_random *random, uint8_t *data);
+size_t amdgpu_commands_make(struct fuzz_random *random, unsigned int c, uint8_t *data);
+void amdgpu_commands_make_blob(struct fuzz_random *random, uint8_t *data);
 /* Change one thing. */
-void commands_touch(struct fuzz_random *random, uint8_t *data, size_t len);
+void amdgpu_commands_touch(struct fuzz_random *random, uint8_t *data, size_t len);
 /* What a context begins with, so that commands find something. */
-void commands_make_world(struct fuzz_maker *maker, const struct commands_ops *ops, unsigned int c);
+void amdgpu_commands_make_world(struct fuzz_maker *maker, const struct commands_ops *ops,
+				unsigned int c);
 /* The ring that a stream's first command is for, or 0. */
-uint8_t commands_ring(const uint8_t *data, size_t len);
+uint8_t amdgpu_commands_ring(const uint8_t *data, size_t len);
 
 #endif /* AMDGPU_COMMANDS_H */

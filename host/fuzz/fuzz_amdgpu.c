@@ -442,8 +442,8 @@ static void submit(unsigned int c, const struct fuzz_record *record)
 		return;
 	make_room(c);
 	/* The ring of a job is where it says. */
-	if (commands_ring(record->data, record->len))
-		work.ring = commands_ring(record->data, record->len);
+	if (amdgpu_commands_ring(record->data, record->len))
+		work.ring = amdgpu_commands_ring(record->data, record->len);
 	if (ops->submit(fz.renderer, fz.contexts[c], &work, cookie))
 		drop_cookie(cookie);
 	pump();
@@ -587,7 +587,7 @@ static void make_record(struct fuzz_random *random, struct fuzz_maker *maker)
 	data = fuzz_make(maker, op, (uint8_t)fuzz_random(random),
 			 op == OP_BLOB ? COMMANDS_BLOB_SIZE : 0);
 	if (data && op == OP_BLOB)
-		commands_make_blob(random, data);
+		amdgpu_commands_make_blob(random, data);
 }
 
 static void make(struct fuzz_random *random, struct fuzz_maker *maker)
@@ -599,7 +599,7 @@ static void make(struct fuzz_random *random, struct fuzz_maker *maker)
 		make_record(random, maker);
 		return;
 	}
-	len = commands_make(random, arg % COMMANDS_CONTEXTS, buffer);
+	len = amdgpu_commands_make(random, arg % COMMANDS_CONTEXTS, buffer);
 	data = fuzz_make(maker, OP_STREAM, arg, len);
 	if (data)
 		memcpy(data, buffer, len);
@@ -608,9 +608,9 @@ static void make(struct fuzz_random *random, struct fuzz_maker *maker)
 static void touch(struct fuzz_random *random, struct fuzz_record *record, uint8_t *data)
 {
 	if (record->op == OP_STREAM)
-		commands_touch(random, data, record->len);
+		amdgpu_commands_touch(random, data, record->len);
 	else if (record->op == OP_BLOB && record->len == COMMANDS_BLOB_SIZE)
-		commands_make_blob(random, data);
+		amdgpu_commands_make_blob(random, data);
 	if (fuzz_once_in(random, 8))
 		record->arg = (uint8_t)fuzz_random(random);
 }
@@ -631,7 +631,7 @@ static bool seed(unsigned int nr, struct fuzz_input *input, struct fuzz_maker *m
 		return false;
 	input->head.config = (uint8_t)(nr % 4);
 	for (c = 0; c < COMMANDS_CONTEXTS; c++)
-		commands_make_world(maker, &operations, c);
+		amdgpu_commands_make_world(maker, &operations, c);
 	for (i = 0; i < 24; i++)
 		make(&random, maker);
 	return true;
