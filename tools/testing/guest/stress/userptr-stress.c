@@ -266,7 +266,9 @@ TEST_F_TIMEOUT(stress, processes_that_end_at_random, 1800)
 	reap_all();
 	EXPECT_EQ(0, wait_no_resources(&session->vg, SETTLE_MS));
 	ASSERT_EQ(0, stats_since(session, &delta));
-	EXPECT_EQ(delta.userptr_created, delta.userptr_destroyed);
+	/* One that is killed while it registers leaves what is destroyed and was never made. */
+	EXPECT_LE(delta.userptr_created, delta.userptr_destroyed);
+	EXPECT_LE(delta.userptr_destroyed - delta.userptr_created, (__u64)self->killed);
 	EXPECT_LT(self->killed, (long)delta.userptr_created);
 	EXPECT_LT(0, self->killed);
 	printf("summary: seed %u: %u processes killed, %u exited, %llu registrations\n", seed,
