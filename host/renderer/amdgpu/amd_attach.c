@@ -6,9 +6,9 @@
  * streams can name it when the context's thread gets there, which keeps everything in
  * the order in which the guest asked for it.
  *
- * When is its memory the guest's own again?  The thread closes the GEM object, and the
- * kernel takes it out of the GPU's address space behind the jobs that run, and before
- * any that is submitted later.  So when all jobs are over that were submitted before
+ * When is its memory the guest's own again?  The thread unmaps the GEM object in the
+ * GPU's address space, which the kernel does behind the jobs that run and before any that
+ * is submitted later (see amd_object.c), and closes it.  So when all jobs are over that were submitted before
  * that, no job of this context can reach it.  Then the hold ends.  For a dma-buf that
  * would not have to be counted (the kernel has the same fences in its reservation
  * object, see udmabuf_alone.c), for a range of our address space nobody else does.
@@ -31,7 +31,20 @@
 #include "memory/view.h"
 #include "memory/view_stitch.h"
 #include "renderer/amdgpu/amd_internal.h"
+#include "util/descriptors.h"
 #include "util/log.h"
+
+/* What a context may have asked for that its thread has not done. */
+#define MAX_PENDING 16384u
+
+static bool takes_no_more(const struct amd_context *context)
+{
+	if (context->pending < MAX_PENDING)
+		return false;
+	log_error("context %u (%s): its thread is busy, and %u things wait for it",
+		  context->base.id, context->name, context->pending);
+	return true;
+}
 
 /* A hold and its ATTACH item. */
 static int hold_new(struct amd_context *context, uint32_t id, struct amd_hold **out,
@@ -113,8 +126,7 @@ static struct amd_object *find_object(struct amd_context *context, uint32_t id)
 	struct amd_hold *hold;
 
 	LIST_FOREACH(hold, &context->ending, link)
-		if (hold->id == id && hold->userptr && !hold->closed && hold->object &&
-		    amd_object_get(hold->object))
+		if (hold->id == id && hold->userptr && hold->object && amd_object_get(hold->object))
 			return hold->object;
 	return NULL;
 }
@@ -175,6 +187,8 @@ int amd_attach(struct renderer_context *base, struct backing *backing)
 		return 0;
 	if (context->lost)
 		return -ENODEV;
+	if (takes_no_more(context))
+		return -EBUSY;
 	err = hold_new(context, backing->id, &hold, &attach);
 	if (err)
 		return err;
@@ -211,9 +225,12 @@ static void detach(struct amd_context *context, uint32_t id)
 		amd_unblock(item, -1);
 	item = hold->detach;
 	hold->detach = NULL;
-	if (!amd_enqueue(item)) {
-		amd_item_free(item);
-		hold->closed = context->ended;
+	if (amd_enqueue(item))
+		return;
+	amd_item_free(item);
+	/* Else that is done when the context has ended. */
+	if (context->ended) {
+		amd_hold_closed(context, hold, UINT64_MAX);
 		amd_holds_check(context);
 	}
 }
@@ -240,7 +257,9 @@ static int share(struct amd_blob *blob, struct amd_hold *hold, struct amd_item *
 		return 0;
 	}
 	attach->fd = fcntl(blob->fd, F_DUPFD_CLOEXEC, 0);
-	return attach->fd < 0 ? -errno : 0;
+	if (attach->fd < 0)
+		return -errno;
+	return descriptor_is_reserved(attach->fd, DESCRIPTORS_FOR_RESOURCES) ? -EMFILE : 0;
 }
 
 /**
@@ -262,6 +281,8 @@ int amd_blob_attach(struct renderer_context *base, uint32_t id)
 		return -ENOENT;
 	if (context->lost)
 		return -ENODEV;
+	if (takes_no_more(context))
+		return -EBUSY;
 	err = hold_new(context, id, &hold, &attach);
 	if (err)
 		return err;
@@ -287,18 +308,29 @@ void amd_blob_detach(struct renderer_context *base, uint32_t id)
 }
 
 /**
+ * amd_hold_closed() - a hold waits for jobs only
+ * @context: whose
+ * @hold: it, in the list of those that end
+ * @jobs: the last of them
+ */
+void amd_hold_closed(struct amd_context *context, struct amd_hold *hold, uint64_t jobs)
+{
+	LIST_REMOVE(hold, link);
+	hold->closed = true;
+	hold->jobs = jobs;
+	TAILQ_INSERT_TAIL(&context->closing, hold, closed_link);
+}
+
+/**
  * amd_holds_check() - free what is not held any more
  * @context: whose
  */
 void amd_holds_check(struct amd_context *context)
 {
-	struct amd_hold *hold, *next;
+	struct amd_hold *hold;
 
-	for (hold = LIST_FIRST(&context->ending); hold; hold = next) {
-		next = LIST_NEXT(hold, link);
-		if (!hold->closed || !amd_jobs_over(context, hold->jobs))
-			continue;
-		LIST_REMOVE(hold, link);
+	while ((hold = TAILQ_FIRST(&context->closing)) && amd_jobs_over(context, hold->jobs)) {
+		TAILQ_REMOVE(&context->closing, hold, closed_link);
 		hold_free(hold);
 	}
 }
@@ -318,10 +350,9 @@ void amd_holds_close(struct amd_context *context)
 			LIST_INSERT_HEAD(&context->ending, hold, link);
 	}
 	id_table_destroy(&context->attached);
-	LIST_FOREACH(hold, &context->ending, link) {
-		hold->closed = true;
-		hold->jobs = UINT64_MAX;
+	while ((hold = LIST_FIRST(&context->ending))) {
 		stop_waiting(hold);
+		amd_hold_closed(context, hold, UINT64_MAX);
 	}
 }
 
@@ -333,7 +364,8 @@ void amd_holds_close(struct amd_context *context)
  */
 bool amd_holds_nothing(const struct amd_context *context)
 {
-	return !context->attached.nr && LIST_EMPTY(&context->ending);
+	return !context->attached.nr && LIST_EMPTY(&context->ending) &&
+	       TAILQ_EMPTY(&context->closing);
 }
 
 static bool holds(const struct amd_context *context, uint32_t id)
@@ -343,6 +375,9 @@ static bool holds(const struct amd_context *context, uint32_t id)
 	if (hold && hold->userptr)
 		return true;
 	LIST_FOREACH(hold, &context->ending, link)
+		if (hold->userptr && hold->id == id)
+			return true;
+	TAILQ_FOREACH(hold, &context->closing, closed_link)
 		if (hold->userptr && hold->id == id)
 			return true;
 	return false;

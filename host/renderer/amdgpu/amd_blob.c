@@ -5,8 +5,8 @@
  * A buffer is made by a command of a stream, under a name of the context's, and becomes
  * a resource with the CREATE_BLOB that has the same name.  It is the context's own; one
  * that can be shared has a dma-buf, which the others import and which is there when its
- * context is not any more.  The VMM maps a buffer by way of the context's own client,
- * for not every buffer can be a dma-buf.
+ * context is not any more.  The VMM maps a buffer as a dma-buf, too, or, where it cannot
+ * be one, by way of the context's own client.
  *
  * Invariants: a blob is in the renderer's table from blob_create() until it was answered
  * that it is not made, or is destroyed.  The object of a blob is the context's thread's.
@@ -226,8 +226,12 @@ static void let_attaches_go(struct amd_blob *blob)
 	while ((hold = LIST_FIRST(&blob->waiting))) {
 		LIST_REMOVE(hold, wait_link);
 		fd = fcntl(blob->fd, F_DUPFD_CLOEXEC, 0);
-		if (fd < 0)
-			log_error("blob %u: it cannot be shared: %s", blob->id, strerror(errno));
+		if (descriptor_is_reserved(fd, DESCRIPTORS_FOR_RESOURCES)) {
+			log_error("blob %u: it cannot be shared: descriptors run out", blob->id);
+			if (fd >= 0)
+				close(fd);
+			fd = -1;
+		}
 		amd_unblock(hold->attach, fd);
 		hold->attach = NULL;
 	}
@@ -259,6 +263,12 @@ static int export_buffer(const struct amd_blob *blob, struct renderer_mapping *o
 	union drm_amdgpu_gem_mmap args = { .in = { .handle = blob->handle } };
 	int fd = blob->context->fd;
 
+	/*
+	 * To close a descriptor of the client waits for what is queued for the GPU, so a
+	 * dma-buf is better, where the kernel makes one of the buffer.
+	 */
+	if (!drmPrimeHandleToFD(fd, blob->handle, DRM_CLOEXEC | DRM_RDWR, &out->fd))
+		return 0;
 	if (drmCommandWriteRead(fd, DRM_AMDGPU_GEM_MMAP, &args, sizeof(args)))
 		return -EINVAL;
 	out->offset = args.out.addr_ptr;

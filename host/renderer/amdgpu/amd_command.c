@@ -176,6 +176,11 @@ int amd_run_va_op(struct amd_context *context, struct amd_command *command)
 		return -EINVAL;
 	if (!sparse && !object)
 		return -ENOENT;
+	/* For the kernel a mapping with this flag is of no object, whatever is named. */
+	if (object && args.flags & AMDGPU_VM_PAGE_PRT)
+		return -EINVAL;
+	/* Every job that is submitted later waits for it only if it is done at once. */
+	args.flags &= ~(uint32_t)AMDGPU_VM_DELAY_UPDATE;
 	if (object) {
 		args.handle = range.handle = object->handle;
 		range.readonly = object->readonly;
@@ -298,6 +303,10 @@ int amd_run_create_ctx(struct amd_context *context, struct amd_command *command)
 		return -EINVAL;
 	if (le32toh(in->flags) & AMDVGPU_CTX_DESTROY)
 		return ctx_free(context, le32toh(in->priority));
+	/* Ahead of the host's own, whatever the device may do; others are NORMAL for Linux. */
+	if (args.in.priority == AMDGPU_CTX_PRIORITY_HIGH ||
+	    args.in.priority == AMDGPU_CTX_PRIORITY_VERY_HIGH)
+		return -EACCES;
 	if (context->ctxs.nr >= AMD_MAX_CTXS)
 		return -ENOSPC;
 	err = drmCommandWriteRead(context->fd, DRM_AMDGPU_CTX, &args, sizeof(args));
@@ -423,7 +432,11 @@ int amd_run_query_fence(struct amd_context *context, struct amd_command *command
 		return -EINVAL;
 	err = is_over(context, &what, &over);
 	job = over || err || !what.timeout ? 0 : amd_job_find(context, &what);
-	if (job && command->last) {
+	/* It was over in between, perhaps: now that is known. */
+	if (!job && !over && !err)
+		err = is_over(context, &what, &over);
+	/* Who was answered already is not waited for in the list of those who were not. */
+	if (job && command->last && context->item->cookie) {
 		atomic_fetch_add(&context->shmem->refs, 1);
 		context->item->query = (struct amd_query){
 			.shmem = context->shmem,

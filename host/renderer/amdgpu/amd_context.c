@@ -166,13 +166,15 @@ static void context_run_close(struct amd_context *context)
 		union drm_amdgpu_ctx args = { .in = { .op = AMDGPU_CTX_OP_FREE_CTX } };
 
 		args.in.ctx_id = context->ctxs.slots[i].id;
-		/* Jobs that wait are ended by this, and it fails for a card that is gone. */
+		/* It waits until the hardware has all jobs, and fails for a card that is gone. */
 		if (args.in.ctx_id)
 			(void)drmCommandWriteRead(context->fd, DRM_AMDGPU_CTX, &args, sizeof(args));
 	}
 	id_table_destroy(&context->ctxs);
 	if (context->syncobj)
 		drmSyncobjDestroy(context->fd, context->syncobj);
+	amd_uncharge(context->renderer, &context->renderer->va_mappings, context->va.nr);
+	context->va.nr = 0;
 	amd_shmem_put(context->shmem);
 	context->shmem = NULL;
 }
@@ -244,6 +246,7 @@ bool amd_enqueue(struct amd_item *item)
 		pthread_cond_broadcast(&context->wake);
 	}
 	pthread_mutex_unlock(&context->lock);
+	context->pending += open;
 	return open;
 }
 
@@ -296,11 +299,9 @@ close_fd:
  */
 static void close_client(struct amd_context *context)
 {
-	pthread_mutex_lock(&context->lock);
 	if (context->fd >= 0)
 		close(context->fd);
 	context->fd = -1;
-	pthread_mutex_unlock(&context->lock);
 }
 
 static void context_free(struct amd_context *context)
@@ -308,6 +309,7 @@ static void context_free(struct amd_context *context)
 	close(context->kick);
 	close_client(context);
 	pthread_cond_destroy(&context->wake);
+	pthread_mutex_destroy(&context->objects_lock);
 	pthread_mutex_destroy(&context->lock);
 	amd_va_destroy(&context->va);
 	free(context->answer);
@@ -326,6 +328,7 @@ static struct amd_context *context_new(struct renderer *renderer, const char *na
 	STAILQ_INIT(&context->waiting);
 	TAILQ_INIT(&context->jobs);
 	LIST_INIT(&context->ending);
+	TAILQ_INIT(&context->closing);
 	LIST_INIT(&context->blobs);
 	context->answer = malloc(AMD_MAX_ANSWER);
 	/* For the end, when there may be no memory. */
@@ -368,6 +371,7 @@ int amd_context_create(struct renderer *renderer, uint32_t capset, const char *n
 		goto free_context;
 	}
 	pthread_mutex_init(&context->lock, NULL);
+	pthread_mutex_init(&context->objects_lock, NULL);
 	pthread_cond_init(&context->wake, NULL);
 	err = -pthread_create(&context->thread, NULL, context_run, context);
 	if (err) {
@@ -471,9 +475,9 @@ uint32_t amd_submit(struct renderer *renderer, struct renderer_context *base,
 	item->ring = submission->fenced ? submission->ring : 0;
 	if (submission->size)
 		memcpy(item->data, submission->data, submission->size);
-	context->queued += submission->size;
+	context->queued += sizeof(*item) + item->size;
 	if (!amd_enqueue(item)) {
-		context->queued -= submission->size;
+		context->queued -= sizeof(*item) + item->size;
 		amd_item_free(item);
 		return ERR_UNSPEC;
 	}
@@ -494,12 +498,7 @@ static void ended(struct amd_context *context)
 /* Whether something of the guest's stays with the client for as long as that is there. */
 static bool is_stuck(struct amd_context *context)
 {
-	bool stuck;
-
-	pthread_mutex_lock(&context->lock);
-	stuck = context->stuck;
-	pthread_mutex_unlock(&context->lock);
-	return stuck;
+	return atomic_load(&context->stuck);
 }
 
 /**
@@ -510,16 +509,16 @@ void amd_item_done(struct amd_item *item)
 {
 	struct amd_context *context = item->context;
 
+	context->pending -= item->kind != AMD_ENDED;
 	switch (item->kind) {
 	case AMD_STREAM:
-		context->queued -= item->size;
+		context->queued -= sizeof(*item) + item->size;
 		context->renderer->queries += item->query.shmem != NULL;
 		STAILQ_INSERT_TAIL(&context->waiting, item, link);
 		amd_waiting_check(context);
 		break;
 	case AMD_DETACH:
-		item->hold->jobs = item->jobs;
-		item->hold->closed = true;
+		amd_hold_closed(context, item->hold, item->jobs);
 		amd_item_free(item);
 		break;
 	case AMD_BLOB_NEW:

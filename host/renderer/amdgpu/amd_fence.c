@@ -17,6 +17,7 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -39,7 +40,7 @@
 #define NS_PER_S UINT64_C(1000000000)
 /* How long the kernel is asked to wait where there is no descriptor to poll. */
 #define BLIND_WAIT_NS (NS_PER_S / 10)
-#define DEFAULT_JOBS 256u
+#define DEFAULT_JOBS 64u
 
 /* ---- the context's thread ---- */
 
@@ -92,6 +93,7 @@ static bool watch(struct amd_context *context, struct amd_job *job)
 /* Nobody would hear of its end: it has to be over before anything else is done. */
 static void wait_blind(struct amd_context *context)
 {
+	const struct timespec nap = { .tv_nsec = BLIND_WAIT_NS };
 	int err;
 
 	log_error("context %u (%s): no descriptor or memory for a fence: it waits for its job",
@@ -99,7 +101,10 @@ static void wait_blind(struct amd_context *context)
 	do {
 		err = drmSyncobjWait(context->fd, &context->syncobj, 1,
 				     (int64_t)(clock_ns() + BLIND_WAIT_NS), 0, NULL);
-	} while (err == -ETIME || err == -EINTR);
+		/* Whatever it is, it does not say that the job is over. */
+		if (err && err != -ETIME)
+			clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
+	} while (err && err != -ENODEV);
 }
 
 /**
@@ -148,16 +153,20 @@ uint64_t amd_job_find(struct amd_context *context, const struct amdvgpu_query_fe
 	return number;
 }
 
-/* A descriptor of its fence, the caller's, or -1: it is over. */
+/* A descriptor of its fence, the caller's; -ENOENT: it is over; or another error. */
 static int dup_fence(struct amd_context *context, uint64_t number)
 {
 	struct amd_job *job;
-	int fd = -1;
+	int fd = -ENOENT;
 
 	pthread_mutex_lock(&context->lock);
-	TAILQ_FOREACH(job, &context->jobs, link)
-		if (job->number == number)
-			fd = dup(job->fence);
+	TAILQ_FOREACH(job, &context->jobs, link) {
+		if (job->number != number)
+			continue;
+		fd = fcntl(job->fence, F_DUPFD_CLOEXEC, 0);
+		if (fd < 0)
+			fd = -errno;
+	}
 	pthread_mutex_unlock(&context->lock);
 	return fd;
 }
@@ -189,7 +198,7 @@ bool amd_job_wait(struct amd_context *context, uint64_t number, uint64_t deadlin
 	int nr;
 
 	if (fds[0].fd < 0)
-		return true;
+		return fds[0].fd == -ENOENT;
 	do {
 		nr = poll(fds, 2, timeout_until(deadline));
 	} while ((nr < 0 && errno == EINTR) || (!nr && clock_ns() < deadline));
@@ -253,8 +262,9 @@ static bool ring_is_over(struct amd_context *context, uint32_t ring, uint64_t up
 	TAILQ_FOREACH(job, &context->jobs, link) {
 		if (job->number > up_to)
 			break;
-		if (!ring || job->ring == ring)
-			over = false;
+		over = ring && job->ring != ring;
+		if (!over)
+			break;
 	}
 	pthread_mutex_unlock(&context->lock);
 	return over;

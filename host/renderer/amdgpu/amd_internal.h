@@ -150,7 +150,7 @@ void amd_va_destroy(struct amd_va *va);
 /**
  * struct amd_object - a GEM object of a context
  * @context: whose
- * @refs: how often it is attached, and one for its blob; context.lock
+ * @refs: how often it is attached, and one for its blob; context.objects_lock
  * @handle: of the context's client
  * @size: bytes
  * @readonly: nothing may write there
@@ -257,6 +257,7 @@ STAILQ_HEAD(amd_item_list, amd_item);
 /**
  * struct amd_hold - a resource that is, or was, attached to a context
  * @link: in the context's list of those that end
+ * @closed_link: in the one of those that are @closed
  * @id: of the resource
  * @closed: the context's thread has let go of it
  * @jobs: numbers up to this one may still use it, once it is @closed
@@ -269,6 +270,7 @@ STAILQ_HEAD(amd_item_list, amd_item);
  */
 struct amd_hold {
 	LIST_ENTRY(amd_hold) link;
+	TAILQ_ENTRY(amd_hold) closed_link;
 	uint32_t id;
 	bool closed;
 	uint64_t jobs;
@@ -314,7 +316,8 @@ struct amd_job {
  * @name: for the log
  * @fd: the client; -1 when it has ended and all jobs are over
  * @thread: executes the queue, in order
- * @lock: guards @queue, @room, @quit, @closed, @stuck, @jobs, @nr_jobs, refs of objects
+ * @lock: guards @queue, @room, @quit, @closed, @jobs, @nr_jobs
+ * @objects_lock: guards refs of objects; a system call is made with it
  * @wake: the queue has something, or there is room for a job, or it is the end
  * @queue: struct amd_item
  * @quit: cancel what is queued, then end
@@ -331,7 +334,9 @@ struct amd_job {
  * @queued: bytes of streams in the queue
  * @waiting: STREAM items that are executed and not over
  * @attached: resource id to struct amd_hold
- * @ending: struct amd_hold that are not attached any more
+ * @ending: struct amd_hold that are not attached any more, and not closed
+ * @closing: struct amd_hold that are closed, in the order of their jobs
+ * @pending: items that are queued and not done
  * @blobs: of this context
  *
  * Of the context's thread:
@@ -354,11 +359,12 @@ struct amd_context {
 	int fd;
 	pthread_t thread;
 	pthread_mutex_t lock;
+	pthread_mutex_t objects_lock;
 	pthread_cond_t wake;
 	struct amd_item_list queue;
 	bool quit;
 	bool closed;
-	bool stuck;
+	atomic_bool stuck;
 	TAILQ_HEAD(amd_job_list, amd_job) jobs;
 	unsigned int nr_jobs;
 	int kick;
@@ -370,6 +376,8 @@ struct amd_context {
 	struct amd_item_list waiting;
 	struct id_table attached;
 	LIST_HEAD(, amd_hold) ending;
+	TAILQ_HEAD(, amd_hold) closing;
+	unsigned int pending;
 	LIST_HEAD(, amd_blob) blobs;
 
 	struct id_table objects;
@@ -496,6 +504,8 @@ void amd_evict(struct renderer *renderer, struct backing *backing, bool force);
 void amd_attached(struct amd_item *item);
 /* Whether it has nothing attached, and nothing that ends. */
 bool amd_holds_nothing(const struct amd_context *context);
+/* The context's thread has let go of it, and numbers of jobs up to @jobs may use it. */
+void amd_hold_closed(struct amd_context *context, struct amd_hold *hold, uint64_t jobs);
 /* Forget what nobody uses any more. */
 void amd_holds_check(struct amd_context *context);
 /* The context's thread has ended: nothing is attached. */

@@ -7,8 +7,7 @@
  * space.  To close the handle takes it out of the GPU's address space, so that what
  * jobs submitted earlier may still do is all that can happen to it.
  *
- * Invariant: a handle is closed once, by the context's thread, and with context.lock
- * held: the kernel has one handle for each dma-buf, and whoever imports it again must
+ * Invariant: a handle is closed once, with context.objects_lock held: the kernel has one handle for each dma-buf, and whoever imports it again must
  * find it open, or get another one.
  *
  * Threads: amd_object_import(), amd_object_userptr() and amd_object_get() any; the
@@ -24,6 +23,8 @@
 
 #include "memory/view_stitch.h"
 #include "renderer/amdgpu/amd_internal.h"
+
+#define PAGE_BYTES UINT64_C(4096)
 
 static struct amd_object *object_new(struct amd_context *context, uint64_t bytes, int *err)
 {
@@ -82,9 +83,16 @@ int amd_object_new(struct amd_context *context, const struct amdvgpu_gem_new *wh
 						     .domain_flags = what->flags,
 					     } };
 	struct amd_object *object;
+	uint64_t bytes;
 	int err;
 
-	object = object_new(context, what->size, &err);
+	/* It is made of whole pages, and of as many as it is aligned to. */
+	if (__builtin_add_overflow(what->size, PAGE_BYTES - 1, &bytes))
+		return -EINVAL;
+	bytes &= ~(PAGE_BYTES - 1);
+	if (bytes < what->alignment)
+		bytes = what->alignment;
+	object = object_new(context, bytes, &err);
 	if (!object)
 		return err;
 	err = drmCommandWriteRead(context->fd, DRM_AMDGPU_GEM_CREATE, &args, sizeof(args));
@@ -174,11 +182,11 @@ bool amd_object_get(struct amd_object *object)
 	struct amd_context *context = object->context;
 	bool there;
 
-	pthread_mutex_lock(&context->lock);
+	pthread_mutex_lock(&context->objects_lock);
 	there = object->refs;
 	if (there)
 		object->refs++;
-	pthread_mutex_unlock(&context->lock);
+	pthread_mutex_unlock(&context->objects_lock);
 	return there;
 }
 
@@ -193,13 +201,42 @@ bool amd_object_unref(struct amd_object *object)
 	struct amd_context *context = object->context;
 	bool last;
 
-	pthread_mutex_lock(&context->lock);
+	pthread_mutex_lock(&context->objects_lock);
 	last = !--object->refs;
 	/* Fails only if the card is gone: then it goes with the client, and no sooner. */
 	if (last && drmCloseBufferHandle(context->fd, object->handle))
 		context->stuck = true;
-	pthread_mutex_unlock(&context->lock);
+	pthread_mutex_unlock(&context->objects_lock);
 	return last;
+}
+
+/*
+ * Take it out of the GPU's address space.  To close the handle does that, too, but what
+ * is submitted after that does not wait for it (Linux 7.3: amdgpu_gem_object_close()
+ * keeps the fence from vm->last_update); after an UNMAP without DELAY_UPDATE it does.
+ */
+static void unmap(struct amd_object *object)
+{
+	struct amd_context *context = object->context;
+	struct renderer *renderer = context->renderer;
+	struct amd_va *va = &context->va;
+	size_t mapped = va->nr, i;
+
+	for (i = 0; i < va->nr; i++) {
+		struct drm_amdgpu_gem_va args = {
+			.handle = object->handle,
+			.operation = AMDGPU_VA_OP_UNMAP,
+			.va_address = va->ranges[i].start,
+			.map_size = va->ranges[i].end - va->ranges[i].start,
+		};
+
+		/* If it fails the card is gone, or to close the handle has to do. */
+		if (va->ranges[i].handle == object->handle)
+			(void)drmCommandWriteRead(context->fd, DRM_AMDGPU_GEM_VA, &args,
+						  sizeof(args));
+	}
+	amd_va_drop(va, object->handle);
+	amd_uncharge(renderer, &renderer->va_mappings, mapped - va->nr);
 }
 
 /**
@@ -209,13 +246,16 @@ bool amd_object_unref(struct amd_object *object)
 void amd_object_put(struct amd_object *object)
 {
 	struct amd_context *context = object->context;
-	struct renderer *renderer = context->renderer;
-	size_t mapped = context->va.nr;
+	bool last;
 
+	pthread_mutex_lock(&context->objects_lock);
+	last = object->refs == 1;
+	pthread_mutex_unlock(&context->objects_lock);
+	/* Guest memory that is detached is not mapped, even if it is attached again. */
+	if (last || object->guest)
+		unmap(object);
 	if (!amd_object_unref(object))
 		return;
-	amd_va_drop(&context->va, object->handle);
-	amd_uncharge(renderer, &renderer->va_mappings, mapped - context->va.nr);
 	if (object->charged)
 		amd_shmem_set_heaps(context->shmem, context->fd);
 	if (!object->guest)

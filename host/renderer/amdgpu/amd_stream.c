@@ -123,7 +123,7 @@ static int execute(struct amd_context *context, struct amd_command *command,
 void amd_stream_run(struct amd_context *context, struct amd_item *item)
 {
 	const struct command_type *type = NULL;
-	struct amd_command command;
+	struct amd_command command = { .payload = 0 };
 	size_t at = 0;
 	int err = 0;
 

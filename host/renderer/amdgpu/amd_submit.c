@@ -5,7 +5,8 @@
  * Its chunks are copied, with resources as handles, so that the kernel sees what was
  * checked.  Read-only memory is safe from the GPU by its page tables; what the kernel
  * writes for a job without these is refused: the fence chunk, which names a buffer, and
- * commands of the video engines, some of which the kernel changes where they lie.
+ * the video engines, some of which have their commands changed by the kernel, and write
+ * past the page tables, where a context has read-only memory mapped.
  *
  * Threads: the context's.
  */
@@ -95,14 +96,16 @@ static bool is_video(uint32_t ip_type)
 static int add_ib(struct submission *submission, void *data, size_t size)
 {
 	const struct drm_amdgpu_cs_chunk_ib *ib = data;
-	uint64_t end;
 
-	if (size != sizeof(*ib) ||
-	    __builtin_add_overflow(ib->va_start, (uint64_t)ib->ib_bytes, &end))
+	if (size != sizeof(*ib))
 		return -EINVAL;
-	if (is_video(ib->ip_type) &&
-	    amd_va_has_readonly(&submission->context->va, ib->va_start, end))
+	if (is_video(ib->ip_type) && amd_va_has_readonly(&submission->context->va, 0, UINT64_MAX))
 		return -EACCES;
+	/* The fence of a gang on several queues is that of one of them only. */
+	if (submission->nr_ibs &&
+	    (ib->ip_type != submission->ip_type || ib->ip_instance != submission->ip_instance ||
+	     ib->ring != submission->ip_ring))
+		return -EINVAL;
 	submission->ip_type = ib->ip_type;
 	submission->ip_instance = ib->ip_instance;
 	submission->ip_ring = ib->ring;

@@ -29,6 +29,7 @@
 #include "util/log.h"
 
 #define MAX_EVENTS 64
+#define ITEMS_AT_ONCE 256u
 #define DEFAULT_BUFFERS 65536u
 #define DEFAULT_VA_MAPPINGS 262144u
 
@@ -92,7 +93,8 @@ static void amd_dispatch(struct renderer *renderer)
 {
 	struct epoll_event events[MAX_EVENTS];
 	struct amd_item *item;
-	uint64_t count;
+	uint64_t count, one = 1;
+	unsigned int left;
 	int i, nr;
 
 	nr = epoll_wait(renderer->epoll, events, MAX_EVENTS, 0);
@@ -106,8 +108,11 @@ static void amd_dispatch(struct renderer *renderer)
 			deadlines_passed(renderer);
 	}
 	/* Jobs come to be known with the submission that made them. */
-	while ((item = next_done(renderer)))
+	for (left = ITEMS_AT_ONCE; left && (item = next_done(renderer)); left--)
 		amd_item_done(item);
+	/* Others have their turn before the rest, which may be more than this. */
+	if (!left && write(renderer->event, &one, sizeof(one)) < 0)
+		log_error("event: %s", strerror(errno));
 	for (i = 0; i < nr; i++)
 		if (events[i].data.ptr != &renderer->event &&
 		    events[i].data.ptr != &renderer->timer)

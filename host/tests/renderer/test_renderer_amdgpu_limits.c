@@ -110,8 +110,16 @@ static void test_mappings(void **state)
 		assert_int_equal(map_va(&b, theirs.id, VA_THIRD + 8 * i * PAGE, PAGE, RWX), 0);
 	assert_int_equal(map_va(&b, theirs.id, 0x400000000ull, PAGE, RWX), -ENOSPC);
 	drop_buffer(&b, &theirs);
-	client_close(&a);
+	/* Those of no buffer go with their context. */
+	for (i = 0; i < MAPPINGS; i++)
+		assert_int_equal(va_op(&b, AMDGPU_VA_OP_MAP, 0, 0, VA_THIRD + 8 * i * PAGE, PAGE,
+				       AMDGPU_VM_PAGE_PRT),
+				 0);
+	assert_int_equal(va_op(&a, AMDGPU_VA_OP_MAP, 0, 0, VA_FIRST, PAGE, AMDGPU_VM_PAGE_PRT),
+			 -ENOSPC);
 	client_close(&b);
+	assert_int_equal(va_op(&a, AMDGPU_VA_OP_MAP, 0, 0, VA_FIRST, PAGE, AMDGPU_VM_PAGE_PRT), 0);
+	client_close(&a);
 }
 
 /* Who has as many jobs as it may have waits for one of them, and nobody else does. */
