@@ -10,7 +10,22 @@
  * In a run of its own, after everything that it is to look through.  What was
  * allocated before there was any process is the kernel's own affair.
  */
-TEST(kmemleak)
+FIXTURE(memory)
+{
+	bool unused;
+};
+
+FIXTURE_SETUP(memory)
+{
+	self->unused = true;
+}
+
+FIXTURE_TEARDOWN(memory)
+{
+}
+
+/* To look at all memory takes long where all debugging is on, and the machine is shared. */
+TEST_F_TIMEOUT(memory, kmemleak, 180)
 {
 	const char *path = "/sys/kernel/debug/kmemleak";
 	char first[256] = "", line[256];
