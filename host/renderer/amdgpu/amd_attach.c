@@ -316,7 +316,6 @@ void amd_blob_detach(struct renderer_context *base, uint32_t id)
 void amd_hold_closed(struct amd_context *context, struct amd_hold *hold, uint64_t jobs)
 {
 	LIST_REMOVE(hold, link);
-	hold->closed = true;
 	hold->jobs = jobs;
 	TAILQ_INSERT_TAIL(&context->closing, hold, closed_link);
 }

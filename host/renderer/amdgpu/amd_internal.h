@@ -257,11 +257,10 @@ STAILQ_HEAD(amd_item_list, amd_item);
 /**
  * struct amd_hold - a resource that is, or was, attached to a context
  * @link: in the context's list of those that end
- * @closed_link: in the one of those that are @closed
+ * @closed_link: in the one of those that the context's thread has let go of
  * @id: of the resource
- * @closed: the context's thread has let go of it
- * @jobs: numbers up to this one may still use it, once it is @closed
- * @object: a userptr resource's; only good while not @closed
+ * @jobs: numbers up to this one may still use it, once the thread has let go of it
+ * @object: a userptr resource's
  * @view: the address range that it was made of, or NULL
  * @userptr: it is a userptr resource, which the guest wants back some day
  * @detach: so that to detach cannot fail; NULL: it is in use
@@ -272,7 +271,6 @@ struct amd_hold {
 	LIST_ENTRY(amd_hold) link;
 	TAILQ_ENTRY(amd_hold) closed_link;
 	uint32_t id;
-	bool closed;
 	uint64_t jobs;
 	struct amd_object *object;
 	struct stitch_view *view;
@@ -316,7 +314,7 @@ struct amd_job {
  * @name: for the log
  * @fd: the client; -1 when it has ended and all jobs are over
  * @thread: executes the queue, in order
- * @lock: guards @queue, @room, @quit, @closed, @jobs, @nr_jobs
+ * @lock: guards @queue, @quit, @closed, @jobs, @nr_jobs
  * @objects_lock: guards refs of objects; a system call is made with it
  * @wake: the queue has something, or there is room for a job, or it is the end
  * @queue: struct amd_item
